@@ -1,0 +1,332 @@
+package aggregate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+	"github.com/rs/zerolog"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/adtally/adtally/aggregate/window"
+	"github.com/adtally/adtally/proto"
+)
+
+// Config are the settings of the aggregate role.
+type Config struct {
+	Group          string        `help:"Consumer group; every instance that counts the topic is in it." default:"adtally-aggregate"`
+	InstanceID     string        `help:"Name of this instance in the group, unique and stable, so that a restart keeps its partitions; empty for none."`
+	SessionTimeout time.Duration `help:"Time after which the partitions of a silent instance go to others." default:"10s"`
+	Horizon        time.Duration `help:"How long an event id is remembered: a repeat within it is a duplicate. Must exceed every client's and the spool's retry age." default:"6h"`
+	FlushInterval  time.Duration `help:"Time between two blocks written to the ledger." default:"500ms"`
+	TickInterval   time.Duration `help:"Idle time after which a partition's time is moved on by a tick record." default:"1s"`
+	MaxRows        int           `help:"Ledger rows of one partition at which a flush starts early." default:"50000"`
+	MaxEvents      int           `help:"Events of one partition at which a flush starts early." default:"1000000"`
+	MaxQueued      int           `help:"Fetched records of one partition at which fetching pauses." default:"50000"`
+}
+
+// Validate says which setting cannot be.
+func (c Config) Validate() error {
+	switch {
+	case c.Horizon < time.Second:
+		return errors.New("horizon: must be at least 1s")
+	case c.FlushInterval < time.Millisecond || c.TickInterval < time.Millisecond:
+		return errors.New("flush and tick interval: must be at least 1ms")
+	case c.MaxRows < 1 || c.MaxRows > maxBlockRows:
+		return fmt.Errorf("max rows: must be 1 to %d", maxBlockRows)
+	case c.MaxEvents < 1 || c.MaxQueued < 1:
+		return errors.New("max events and max queued: must be at least 1")
+	default:
+		return nil
+	}
+}
+
+// maxPoll bounds the records of one poll, so that rebalances never wait long.
+const maxPoll = 20_000
+
+// Aggregator counts the topic into the ledger. New is inert; Run does the work.
+type Aggregator struct {
+	cfg   Config
+	topic Topic
+	store Store
+	opts  []kgo.Opt
+	log   zerolog.Logger
+	count *counters
+
+	client *kgo.Client
+	// started is closed once client is set: the group may be joined before
+	// kgo.NewClient returns.
+	started chan struct{}
+	flush   *flusher
+	cancel  context.CancelCauseFunc
+
+	mu     sync.Mutex
+	parts  map[int32]*partition
+	opened bool
+}
+
+// New returns an aggregator of the topic t that connects with opts (brokers,
+// security) and counts into store.
+func New(cfg Config, t Topic, store Store, opts []kgo.Opt, log zerolog.Logger, set *metrics.Set) (*Aggregator, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	a := &Aggregator{
+		cfg: cfg, topic: t, store: store, opts: opts, log: log,
+		count: newCounters(set),
+		parts: make(map[int32]*partition), started: make(chan struct{}),
+	}
+	set.NewGauge("adtally_aggregate_partitions", func() float64 { return float64(len(a.owned())) })
+	return a, nil
+}
+
+// Run counts until ctx is done, then writes what it holds and leaves the group.
+// An error means that the ledger and the log do not agree, and says what to do;
+// servers that are away are waited for.
+func (a *Aggregator) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	a.cancel = cancel
+	if err := a.openTopic(ctx); err != nil {
+		return err
+	}
+	a.flush = &flusher{
+		cfg: a.cfg, store: a.store, topic: a.topic,
+		owned: a.owned, landed: a.commitOffsets, fail: a.fail,
+		log: a.log, count: a.count,
+		early: make(chan struct{}, 1),
+		now:   make(chan chan struct{}),
+		stop:  make(chan struct{}), done: make(chan struct{}),
+		lost: make(map[*partition]struct{}),
+	}
+	client, err := kgo.NewClient(append(a.groupOptions(), a.opts...)...)
+	if err != nil {
+		return fmt.Errorf("make Kafka client: %w", err)
+	}
+	a.client = client
+	close(a.started)
+	go a.flush.run()
+	a.poll(ctx)
+	client.CloseAllowingRebalance() // revokes: flushes and drops every partition
+	close(a.flush.stop)
+	<-a.flush.done
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// Ready tells whether everything that is owned is being counted; the error says
+// what is waited for.
+func (a *Aggregator) Ready() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case !a.opened:
+		return errors.New("aggregate: waiting for the ledger")
+	case len(a.parts) == 0:
+		return errors.New("aggregate: waiting for partitions")
+	}
+	rebuilding := 0
+	for _, p := range a.parts {
+		if p.rebuilding.Load() {
+			rebuilding++
+		}
+	}
+	if rebuilding > 0 {
+		return fmt.Errorf("aggregate: reading the last %s of the log again, %d of %d partitions left", a.cfg.Horizon, rebuilding, len(a.parts))
+	}
+	return nil
+}
+
+// openTopic waits for the ledger and records or checks the topic there.
+func (a *Aggregator) openTopic(ctx context.Context) error {
+	for {
+		t, err := a.store.OpenTopic(ctx, a.topic)
+		switch {
+		case err == nil:
+			a.topic = t
+			a.mu.Lock()
+			a.opened = true
+			a.mu.Unlock()
+			return nil
+		case t.Lineage > 0:
+			return err // the ledger answered, and the topic is another one
+		}
+		a.log.Warn().Err(err).Msg("ledger does not answer yet")
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+func (a *Aggregator) groupOptions() []kgo.Opt {
+	opts := []kgo.Opt{
+		kgo.ConsumerGroup(a.cfg.Group),
+		kgo.ConsumeTopics(a.topic.Name),
+		kgo.Balancers(kgo.CooperativeStickyBalancer()),
+		kgo.SessionTimeout(a.cfg.SessionTimeout),
+		kgo.HeartbeatInterval(a.cfg.SessionTimeout / 5),
+		kgo.RebalanceTimeout(2 * insertTimeout),
+		kgo.BlockRebalanceOnPoll(),
+		kgo.DisableAutoCommit(),
+		// Starting anywhere but at the position would skip or repeat events.
+		kgo.ConsumeStartOffset(kgo.NoResetOffset()),
+		kgo.ConsumeResetOffset(kgo.NoResetOffset()),
+		kgo.AdjustFetchOffsetsFn(a.assign),
+		kgo.OnPartitionsRevoked(a.revoked),
+		kgo.OnPartitionsLost(a.lost),
+		kgo.FetchMaxWait(250 * time.Millisecond),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()), // ticks
+		kgo.ProducerLinger(0),
+		kgo.MaxBufferedRecords(4096),
+	}
+	if a.cfg.InstanceID != "" {
+		opts = append(opts, kgo.InstanceID(a.cfg.InstanceID))
+	}
+	return opts
+}
+
+// poll hands records to their partitions until ctx is done. It never blocks on
+// a partition.
+func (a *Aggregator) poll(ctx context.Context) {
+	for ctx.Err() == nil {
+		fetches := a.client.PollRecords(ctx, maxPoll)
+		fetches.EachError(a.fetchError)
+		fetches.EachPartition(func(f kgo.FetchTopicPartition) {
+			if p := a.part(f.Partition); p != nil && len(f.Records) > 0 {
+				a.hand(p, f.Records)
+			}
+		})
+		a.client.AllowRebalance()
+	}
+}
+
+func (a *Aggregator) hand(p *partition, recs []*kgo.Record) {
+	if p.queue.push(recs) > a.cfg.MaxQueued && p.paused.CompareAndSwap(false, true) {
+		a.count.pauses.Inc()
+		a.client.PauseFetchPartitions(map[string][]int32{a.topic.Name: {p.id}})
+		// The owner may have emptied the queue before it saw the pause.
+		p.queue.signal()
+	}
+}
+
+// fetchError stops the program where going on would skip events, and logs the
+// rest, which the client retries.
+func (a *Aggregator) fetchError(topic string, partition int32, err error) {
+	switch {
+	case errors.Is(err, context.Canceled), errors.Is(err, kgo.ErrClientClosed):
+		return
+	case isDataLoss(err):
+		a.fail(fmt.Errorf("partition %d of %s: the log no longer holds the offset that must be counted next: %w; restore the topic, or start a new generation of it", partition, topic, err))
+	default:
+		a.log.Warn().Err(err).Str("topic", topic).Int32("partition", partition).Msg("fetch failed")
+	}
+}
+
+// fail ends Run with err.
+func (a *Aggregator) fail(err error) {
+	a.log.Error().Err(err).Msg("counting stops")
+	a.cancel(err)
+}
+
+func (a *Aggregator) part(id int32) *partition {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.parts[id]
+}
+
+func (a *Aggregator) owned() []*partition {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	parts := make([]*partition, 0, len(a.parts))
+	for id := range a.topic.Partitions {
+		if p := a.parts[id]; p != nil {
+			parts = append(parts, p)
+		}
+	}
+	return parts
+}
+
+// revoked writes what the partitions hold and lets go of them.
+func (a *Aggregator) revoked(ctx context.Context, _ *kgo.Client, revoked map[string][]int32) {
+	flushing, cancel := context.WithTimeout(context.WithoutCancel(ctx), insertTimeout)
+	a.flush.flushNow(flushing)
+	cancel()
+	a.lost(ctx, nil, revoked)
+}
+
+// lost lets go of partitions without writing: somebody else may own them.
+func (a *Aggregator) lost(_ context.Context, _ *kgo.Client, lost map[string][]int32) {
+	var parts []*partition
+	a.mu.Lock()
+	for _, id := range lost[a.topic.Name] {
+		if p := a.parts[id]; p != nil {
+			parts = append(parts, p)
+			delete(a.parts, id)
+		}
+	}
+	a.mu.Unlock()
+	a.flush.drop(parts)
+	for _, p := range parts {
+		p.stop()
+	}
+	a.log.Info().Int("partitions", len(parts)).Msg("partitions given up")
+}
+
+// commitOffsets tells Kafka what is counted, for lag graphs only.
+func (a *Aggregator) commitOffsets(spans []*Span) {
+	offsets := make(map[int32]kgo.EpochOffset, len(spans))
+	for _, s := range spans {
+		offsets[s.Partition] = kgo.EpochOffset{Epoch: s.Epoch, Offset: s.End}
+	}
+	a.client.CommitOffsets(context.Background(), map[string]map[int32]kgo.EpochOffset{a.topic.Name: offsets}, nil)
+}
+
+// start makes the owner of a partition that is counted from pos and read from
+// start on.
+func (a *Aggregator) start(id int32, pos Position, start int64) *partition {
+	p := &partition{
+		id: id, cfg: a.cfg, queue: newQueue(),
+		seal: make(chan chan *Span), free: make(chan *Span, 2),
+		quit: make(chan struct{}), done: make(chan struct{}),
+		full: a.flush.hurry, fail: a.fail,
+		log: a.log.With().Int32("partition", id).Logger(), count: a.count,
+		state: window.NewState(window.Config{Horizon: a.cfg.Horizon}),
+		next:  start, countFrom: pos.Next,
+	}
+	p.resume = func() { a.client.ResumeFetchPartitions(map[string][]int32{a.topic.Name: {id}}) }
+	p.tick = a.ticker(id)
+	p.rebuilding.Store(start < pos.Next)
+	go p.run()
+	return p
+}
+
+// ticker returns a function that writes one tick to the partition, unless the
+// last one is still on its way.
+func (a *Aggregator) ticker(id int32) func() {
+	value, err := (&proto.Event{Type: proto.EventType_EVENT_TYPE_TICK}).MarshalVT()
+	if err != nil {
+		panic("BUG: a tick does not encode: " + err.Error())
+	}
+	under := make(chan struct{}, 1)
+	return func() {
+		select {
+		case under <- struct{}{}:
+		default:
+			return
+		}
+		rec := &kgo.Record{Topic: a.topic.Name, Partition: id, Value: value}
+		a.client.TryProduce(context.Background(), rec, func(_ *kgo.Record, err error) {
+			<-under
+			if err == nil {
+				a.count.ticks.Inc()
+			}
+		})
+	}
+}

@@ -1,0 +1,379 @@
+package aggregate
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+	"github.com/google/uuid"
+	"github.com/rs/zerolog"
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/adtally/adtally/aggregate/window"
+	"github.com/adtally/adtally/proto"
+)
+
+const testTopic = "events"
+
+// faultyLedger is a Store in memory that follows the contract of Ledger and
+// fails as told: it stores and loses the answer, or does not store.
+type faultyLedger struct {
+	mu     sync.Mutex
+	blocks []storedBlock
+	// fail decides what happens to an attempt.
+	fail func(attempt int) fault
+	// tried counts attempts; frozen holds the shape of a block in doubt.
+	tried  int
+	frozen map[uuid.UUID]int
+	t      *testing.T
+}
+
+type fault int
+
+const (
+	works fault = iota
+	loses       // not stored, and the store knows
+	storesButNoAnswer
+	unknown // not stored, and nobody knows
+)
+
+var errLost = errors.New("connection reset")
+
+func (l *faultyLedger) OpenTopic(_ context.Context, t Topic) (Topic, error) {
+	t.Lineage = 1
+	return t, nil
+}
+
+func (l *faultyLedger) Positions(_ context.Context, _ Topic, ids []int32) (map[int32]Position, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := make(map[int32]Position)
+	for _, id := range ids {
+		out[id] = Position{Epoch: -1}
+	}
+	for _, b := range l.blocks {
+		for _, s := range b.spans {
+			if p, ok := out[s.Partition]; ok {
+				if s.Start != p.Next {
+					l.t.Errorf("partition %d: block starts at %d, the chain ends at %d", s.Partition, s.Start, p.Next)
+				}
+				out[s.Partition] = Position{Next: s.End, Known: true, LAT: max(p.LAT, s.LastLAT), Epoch: s.Epoch}
+			}
+		}
+	}
+	return out, nil
+}
+
+func (l *faultyLedger) Insert(_ context.Context, b *Block) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	size := 0
+	for _, s := range b.Spans {
+		size += int(s.End-s.Start)*1_000 + len(s.Delta.Rows())
+	}
+	if old, ok := l.frozen[b.ID]; ok && old != size {
+		l.t.Errorf("block %s changed between attempts", b.ID)
+	}
+	if l.frozen == nil {
+		l.frozen = make(map[uuid.UUID]int)
+	}
+	l.frozen[b.ID] = size
+	for _, old := range l.blocks {
+		if old.id == b.ID {
+			return nil // its mark is found
+		}
+	}
+	l.tried++
+	what := works
+	if l.fail != nil {
+		what = l.fail(l.tried)
+	}
+	switch what {
+	case loses:
+		return ErrAbsent
+	case unknown:
+		return errLost
+	}
+	l.blocks = append(l.blocks, stored(b))
+	if what == storesButNoAnswer {
+		return errLost
+	}
+	return nil
+}
+
+// storedBlock is what the ledger keeps of a block beyond the reuse of its
+// spans.
+type storedBlock struct {
+	id    uuid.UUID
+	spans []storedSpan
+}
+
+type storedSpan struct {
+	Span
+	totals window.Totals
+}
+
+func stored(b *Block) storedBlock {
+	s := storedBlock{id: b.ID}
+	for _, span := range b.Spans {
+		k := storedSpan{Span: *span, totals: span.Delta.Totals()}
+		k.Delta = window.Delta{}
+		s.spans = append(s.spans, k)
+	}
+	return s
+}
+
+// sums adds up what the ledger holds.
+func (l *faultyLedger) sums() (gross, net int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, b := range l.blocks {
+		for _, s := range b.spans {
+			gross += s.totals.Gross
+			net += s.totals.Net
+		}
+	}
+	return gross, net
+}
+
+type bench struct {
+	t       *testing.T
+	cluster *kfake.Cluster
+	topic   Topic
+	client  *kgo.Client
+	sent    int64
+	unique  map[uint64]struct{}
+}
+
+func newBench(t *testing.T, partitions int32) *bench {
+	t.Helper()
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(partitions, testTopic),
+		kfake.BrokerConfigs(map[string]string{"log.message.timestamp.type": "LogAppendTime"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cluster.Close)
+	client, err := kgo.NewClient(kgo.SeedBrokers(cluster.ListenAddrs()...), kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	details, err := kadm.NewClient(client).ListTopics(t.Context(), testTopic)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &bench{
+		t: t, cluster: cluster, client: client, unique: make(map[uint64]struct{}),
+		topic: Topic{Name: testTopic, ID: uuid.UUID(details[testTopic].ID), Partitions: partitions, Spread: 4, Scheme: proto.PartitionScheme},
+	}
+}
+
+// send produces n events, of which some repeat earlier ids.
+func (b *bench) send(r *rand.Rand, n int) {
+	b.t.Helper()
+	var key proto.IDKey
+	var recs []*kgo.Record
+	for range n {
+		id := r.Uint64N(uint64(3 * n))
+		ev := &proto.Event{Type: proto.EventType_EVENT_TYPE_IMPRESSION, AdvertiserId: 1, CampaignId: id % 5, TimeUs: time.Now().UnixMicro()}
+		ev.SetEventID(key.Hash(id, nil))
+		ev.SetImpressionID(ev.EventID())
+		value, err := ev.MarshalVT()
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		b.unique[id] = struct{}{}
+		recs = append(recs, &kgo.Record{Topic: testTopic, Partition: proto.Partition(ev, 4, uint32(b.topic.Partitions)), Value: value})
+	}
+	if err := b.client.ProduceSync(b.t.Context(), recs...).FirstErr(); err != nil {
+		b.t.Fatal(err)
+	}
+	b.sent += int64(n)
+}
+
+func testConfig() Config {
+	return Config{
+		Group: "g", SessionTimeout: 6 * time.Second, Horizon: time.Hour,
+		FlushInterval: 5 * time.Millisecond, TickInterval: 20 * time.Millisecond,
+		MaxRows: 1000, MaxEvents: 500, MaxQueued: 700,
+	}
+}
+
+// start runs an aggregator and returns a function that stops it and waits.
+func (b *bench) start(store Store) (stop func() error) {
+	b.t.Helper()
+	a, err := New(testConfig(), b.topic, store, []kgo.Opt{kgo.SeedBrokers(b.cluster.ListenAddrs()...)}, zerolog.Nop(), metrics.NewSet())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- a.Run(ctx) }()
+	stop = sync.OnceValue(func() error {
+		cancel()
+		return <-ended
+	})
+	b.t.Cleanup(func() { _ = stop() })
+	return stop
+}
+
+func (b *bench) waitCounted(l *faultyLedger) {
+	b.t.Helper()
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		gross, net := l.sums()
+		if gross == b.sent && net == int64(len(b.unique)) {
+			return
+		}
+		if gross > b.sent || time.Now().After(deadline) {
+			b.t.Fatalf("ledger has gross %d net %d, want %d and %d", gross, net, b.sent, len(b.unique))
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+func TestCountsOnceThroughLostAnswersAndRestarts(t *testing.T) {
+	b := newBench(t, 4)
+	r := rand.New(rand.NewPCG(1, 2))
+	ledger := &faultyLedger{t: t, fail: func(attempt int) fault { return fault(attempt % 4) }}
+	for range 3 {
+		stop := b.start(ledger)
+		for range 3 {
+			b.send(r, 2000)
+		}
+		b.waitCounted(ledger)
+		b.send(r, 2000)
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.start(ledger)
+	b.waitCounted(ledger)
+}
+
+func TestStopWritesWhatWasRead(t *testing.T) {
+	b := newBench(t, 2)
+	ledger := &faultyLedger{t: t}
+	stop := b.start(ledger)
+	b.send(rand.New(rand.NewPCG(3, 4)), 1000)
+	b.waitCounted(ledger)
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	positions, err := ledger.Positions(t.Context(), b.topic, []int32{0, 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := positions[0].Next + positions[1].Next; n < 1000 {
+		t.Errorf("positions add up to %d, want at least 1000", n)
+	}
+}
+
+func TestMembersShareAndHandOver(t *testing.T) {
+	b := newBench(t, 8)
+	r := rand.New(rand.NewPCG(5, 6))
+	ledger := &faultyLedger{t: t, fail: func(attempt int) fault { return fault(attempt % 3) }}
+	first := b.start(ledger)
+	b.send(r, 2000)
+	second := b.start(ledger)
+	b.send(r, 2000)
+	b.waitCounted(ledger)
+	if err := first(); err != nil {
+		t.Fatal(err)
+	}
+	b.send(r, 2000)
+	b.waitCounted(ledger)
+	if err := second(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestForeignBlockStopsTheInstance(t *testing.T) {
+	b := newBench(t, 1)
+	a, err := New(testConfig(), b.topic, foreignLedger{}, []kgo.Opt{kgo.SeedBrokers(b.cluster.ListenAddrs()...)}, zerolog.Nop(), metrics.NewSet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.send(rand.New(rand.NewPCG(7, 8)), 10)
+	if err := a.Run(t.Context()); !errors.Is(err, ErrForeign) {
+		t.Errorf("Run ends with %v, want ErrForeign", err)
+	}
+}
+
+// foreignLedger has another owner's block wherever we insert.
+type foreignLedger struct{}
+
+func (foreignLedger) OpenTopic(_ context.Context, t Topic) (Topic, error) {
+	t.Lineage = 1
+	return t, nil
+}
+
+func (foreignLedger) Positions(_ context.Context, _ Topic, ids []int32) (map[int32]Position, error) {
+	return map[int32]Position{ids[0]: {Epoch: -1}}, nil
+}
+
+func (foreignLedger) Insert(context.Context, *Block) error { return ErrForeign }
+
+func TestLogStartBeyondThePositionIsRefused(t *testing.T) {
+	b := newBench(t, 1)
+	b.send(rand.New(rand.NewPCG(9, 10)), 100)
+	adm := kadm.NewClient(b.client)
+	offsets := make(kadm.Offsets)
+	offsets.AddOffset(testTopic, 0, 50, -1)
+	if _, err := adm.DeleteRecords(t.Context(), offsets); err != nil {
+		t.Fatal(err)
+	}
+	a, err := New(testConfig(), b.topic, &faultyLedger{t: t}, []kgo.Opt{kgo.SeedBrokers(b.cluster.ListenAddrs()...)}, zerolog.Nop(), metrics.NewSet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var refused *refusal
+	if err := a.Run(t.Context()); !errors.As(err, &refused) {
+		t.Errorf("Run ends with %v, want a refusal", err)
+	}
+}
+
+func TestPoisonRecordIsPassedOver(t *testing.T) {
+	b := newBench(t, 1)
+	poison := &kgo.Record{Topic: testTopic, Value: []byte("\xff\xff not an event")}
+	future := &proto.Event{Type: proto.EventType_EVENT_TYPE_CLICK, AdvertiserId: 1, TimeUs: 1 << 62}
+	value, err := future.MarshalVT()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.client.ProduceSync(t.Context(), poison, &kgo.Record{Topic: testTopic, Value: value}).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	ledger := &faultyLedger{t: t}
+	b.start(ledger)
+	b.send(rand.New(rand.NewPCG(11, 12)), 100)
+	b.waitCounted(ledger)
+}
+
+func TestIdlePartitionsAreTicked(t *testing.T) {
+	b := newBench(t, 3)
+	ledger := &faultyLedger{t: t}
+	b.start(ledger)
+	started := time.Now().UnixMilli()
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		positions, err := ledger.Positions(t.Context(), b.topic, []int32{0, 1, 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		oldest, known := oldestLAT(positions)
+		if known && positions[0].Known && positions[1].Known && positions[2].Known && oldest > started+100 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("positions do not move: %v", positions)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}

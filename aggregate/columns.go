@@ -1,0 +1,159 @@
+package aggregate
+
+import (
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/adtally/adtally/aggregate/window"
+)
+
+// column is one column of the ledger: its name, how to take its value from a
+// row or for a mark, and its values.
+type column struct {
+	name   string
+	row    func(r *window.Row)
+	mark   func(m *markOf)
+	begin  func(m *markOf) // set by columns that are the same for a whole span
+	values func() any
+	reset  func()
+}
+
+// markOf is the span being written, and its control totals.
+type markOf struct {
+	block  *Block
+	span   *Span
+	totals window.Totals
+	day    time.Time
+}
+
+// ledgerColumns turns blocks into columns. The memory is kept from block to
+// block; it belongs to one goroutine.
+type ledgerColumns struct {
+	list  []column
+	query string
+}
+
+// ofRow is a column whose value is a field of the row; marks hold none.
+func ofRow[T any](name string, none T, get func(r *window.Row) T) column {
+	var values []T
+	return column{
+		name:   name,
+		row:    func(r *window.Row) { values = append(values, get(r)) },
+		mark:   func(*markOf) { values = append(values, none) },
+		values: func() any { return values },
+		reset:  func() { clear(values); values = values[:0] },
+	}
+}
+
+// ofSpan is a column whose value is the same for every row of a span.
+func ofSpan[T any](name string, get func(m *markOf) T) column {
+	var values []T
+	var current T
+	return column{
+		name:   name,
+		begin:  func(m *markOf) { current = get(m) },
+		row:    func(*window.Row) { values = append(values, current) },
+		mark:   func(*markOf) { values = append(values, current) },
+		values: func() any { return values },
+		reset:  func() { values = values[:0] },
+	}
+}
+
+// ofMark is a column that only marks fill; rows hold none.
+func ofMark[T any](name string, none T, get func(m *markOf) T) column {
+	var values []T
+	return column{
+		name:   name,
+		row:    func(*window.Row) { values = append(values, none) },
+		mark:   func(m *markOf) { values = append(values, get(m)) },
+		values: func() any { return values },
+		reset:  func() { values = values[:0] },
+	}
+}
+
+func newColumns() []column {
+	epoch := time.Unix(0, 0).UTC()
+	return []column{
+		ofRow("advertiser", 0, func(r *window.Row) uint64 { return r.Advertiser }),
+		ofRow("minute", epoch, func(r *window.Row) time.Time { return time.Unix(r.Minute*60, 0).UTC() }),
+		ofRow("event_type", 0, func(r *window.Row) uint8 { return uint8(r.Type) }),
+		ofRow("campaign", 0, func(r *window.Row) uint64 { return r.Campaign }),
+		ofRow("ad_group", 0, func(r *window.Row) uint64 { return r.AdGroup }),
+		ofRow("creative", 0, func(r *window.Row) uint64 { return r.Creative }),
+		ofRow("placement", 0, func(r *window.Row) uint64 { return r.Placement }),
+		ofRow("publisher", 0, func(r *window.Row) uint64 { return r.Publisher }),
+		ofRow("country", "", func(r *window.Row) string { return r.Country }),
+		ofRow("region", "", func(r *window.Row) string { return r.Region }),
+		ofRow("device", "", func(r *window.Row) string { return r.Device }),
+		ofRow("os", "", func(r *window.Row) string { return r.OS }),
+		ofRow("browser", "", func(r *window.Row) string { return r.Browser }),
+		ofRow("variant", "", func(r *window.Row) string { return r.Variant }),
+		ofRow("currency", "", func(r *window.Row) string { return r.Currency }),
+		ofRow("invalid_flags", 0, func(r *window.Row) uint32 { return uint32(r.Flags) }),
+		ofRow("gross", 0, func(r *window.Row) int64 { return r.Gross }),
+		ofRow("net", 0, func(r *window.Row) int64 { return r.Net }),
+		ofRow("duplicate", 0, func(r *window.Row) int64 { return r.Duplicate }),
+		ofRow("invalid", 0, func(r *window.Row) int64 { return r.Invalid }),
+		ofRow("orphan", 0, func(r *window.Row) int64 { return r.Orphan }),
+		ofRow("spend_nanos", 0, func(r *window.Row) int64 { return r.SpendNanos }),
+		ofSpan("topic_id", func(m *markOf) uuid.UUID { return m.block.Topic.ID }),
+		ofSpan("kafka_partition", func(m *markOf) int32 { return m.span.Partition }),
+		ofSpan("b_start", func(m *markOf) uint64 { return uint64(m.span.Start) }),
+		ofSpan("b_end", func(m *markOf) uint64 { return uint64(m.span.End) }),
+		ofSpan("batch_id", func(m *markOf) uuid.UUID { return m.block.ID }),
+		ofSpan("leader_epoch", func(m *markOf) int32 { return m.span.Epoch }),
+		ofSpan("lineage", func(m *markOf) uint32 { return m.block.Topic.Lineage }),
+		ofSpan("code_version", func(*markOf) uint32 { return window.CodeVersion }),
+		ofSpan("lat_day", func(m *markOf) time.Time { return m.day }),
+		ofMark("mark_rows", 0, func(m *markOf) uint32 { return uint32(m.totals.Rows) }),
+		ofMark("mark_gross", 0, func(m *markOf) int64 { return m.totals.Gross }),
+		ofMark("mark_net", 0, func(m *markOf) int64 { return m.totals.Net }),
+		ofMark("mark_spend_nanos", 0, func(m *markOf) int64 { return m.totals.SpendNanos }),
+		ofMark("mark_lat", epoch, func(m *markOf) time.Time { return time.UnixMilli(m.span.LastLAT).UTC() }),
+	}
+}
+
+// insert returns the INSERT statement with the columns in their order.
+func (c *ledgerColumns) insert() string {
+	if c.list == nil {
+		c.list = newColumns()
+		names := make([]string, len(c.list))
+		for i := range c.list {
+			names[i] = c.list[i].name
+		}
+		c.query = "INSERT INTO ledger (" + strings.Join(names, ", ") + ")"
+	}
+	return c.query
+}
+
+// fill holds exactly b afterwards: each span's rows and its mark.
+func (c *ledgerColumns) fill(b *Block) {
+	for i := range c.list {
+		c.list[i].reset()
+	}
+	m := markOf{block: b, day: latDay(b.Spans[0].FirstLAT)}
+	for _, m.span = range b.Spans {
+		m.totals = m.span.Delta.Totals()
+		for i := range c.list {
+			c.list[i].add(&m)
+		}
+	}
+}
+
+func (c *column) add(m *markOf) {
+	if c.begin != nil {
+		c.begin(m)
+	}
+	rows := m.span.Delta.Rows()
+	for i := range rows {
+		c.row(&rows[i])
+	}
+	c.mark(m)
+}
+
+// latDay is the day of broker time, the table partition of a span.
+func latDay(lat int64) time.Time {
+	return time.UnixMilli(lat).UTC().Truncate(24 * time.Hour)
+}

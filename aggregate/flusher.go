@@ -1,0 +1,225 @@
+package aggregate
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/rs/zerolog"
+)
+
+// maxBlockRows bounds a block; ClickHouse would split one of over a million
+// rows, and it would no longer be atomic.
+const maxBlockRows = 400_000
+
+// flusher writes the spans of all partitions to the ledger, one block at a
+// time. Its goroutine is run; drop may be called from others.
+type flusher struct {
+	cfg    Config
+	store  Store
+	topic  Topic
+	owned  func() []*partition
+	landed func([]*Span)
+	fail   func(error)
+	log    zerolog.Logger
+	count  *counters
+
+	// early asks for a flush before the interval is over.
+	early chan struct{}
+	// now asks for a flush and is answered when it is over.
+	now chan chan struct{}
+	// stop ends run after the flush in progress.
+	stop chan struct{}
+	done chan struct{}
+
+	// attempt is held during each attempt; lost is guarded by it. So once drop
+	// returns, no attempt with the dropped partitions runs or will.
+	attempt sync.Mutex
+	lost    map[*partition]struct{}
+}
+
+func (f *flusher) run() {
+	defer close(f.done)
+	every := time.NewTicker(f.cfg.FlushInterval)
+	defer every.Stop()
+	for {
+		select {
+		case <-f.stop:
+			return
+		case <-every.C:
+			f.flush()
+		case <-f.early:
+			f.flush()
+		case reply := <-f.now:
+			f.flush()
+			close(reply)
+		}
+	}
+}
+
+// flushNow flushes what the partitions hold and waits for it, but not longer
+// than the context.
+func (f *flusher) flushNow(ctx context.Context) {
+	reply := make(chan struct{})
+	select {
+	case f.now <- reply:
+	case <-f.done:
+		return
+	case <-ctx.Done():
+		return
+	}
+	select {
+	case <-reply:
+	case <-f.done:
+	case <-ctx.Done():
+	}
+}
+
+// hurry asks for an early flush.
+func (f *flusher) hurry() {
+	select {
+	case f.early <- struct{}{}:
+	default:
+	}
+}
+
+// drop takes partitions out of every later attempt. It waits for the attempt
+// in flight.
+func (f *flusher) drop(parts []*partition) {
+	f.attempt.Lock()
+	defer f.attempt.Unlock()
+	for _, p := range parts {
+		f.lost[p] = struct{}{}
+	}
+}
+
+// held is a span and the partition that it was taken from.
+type held struct {
+	span *Span
+	from *partition
+}
+
+// flush writes everything that the partitions hold now.
+func (f *flusher) flush() {
+	// Partitions that were dropped before this line are not owned any more.
+	f.attempt.Lock()
+	clear(f.lost)
+	f.attempt.Unlock()
+	var spans []held
+	for _, p := range f.owned() {
+		if s := p.sealed(); s != nil {
+			spans = append(spans, held{s, p})
+		}
+	}
+	for len(spans) > 0 {
+		n := blockEnd(spans)
+		if !f.commit(spans[:n]) {
+			return
+		}
+		spans = spans[n:]
+	}
+}
+
+// blockEnd returns how many of the first spans fit one block: one day of broker
+// time, and a bounded number of rows.
+func blockEnd(spans []held) int {
+	day := latDay(spans[0].span.FirstLAT)
+	rows := 0
+	for i, h := range spans {
+		rows += len(h.span.Delta.Rows()) + 1
+		if i > 0 && (rows > maxBlockRows || !latDay(h.span.FirstLAT).Equal(day)) {
+			return i
+		}
+	}
+	return len(spans)
+}
+
+// commit writes spans as one block and tries until it is in the ledger. Only a
+// partition that was lost, or the end of the program, stops it.
+func (f *flusher) commit(spans []held) bool {
+	var b *Block
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
+		done, err := f.try(&b, &spans)
+		if done {
+			return true
+		}
+		if errors.Is(err, ErrForeign) {
+			f.fail(err)
+			return false
+		}
+		f.count.retries.Inc()
+		if !errors.Is(err, ErrAbsent) {
+			f.count.inDoubt.Inc()
+		}
+		f.log.Warn().Err(err).Int("spans", len(spans)).Dur("retry_in_ms", wait).Msg("block not written yet")
+		select {
+		case <-time.After(wait):
+		case <-f.stop:
+			return false
+		}
+	}
+}
+
+// try makes one attempt. *b is kept from attempt to attempt, byte for byte,
+// unless it is certainly absent and a partition in it was lost meanwhile: then
+// what is left becomes a new block.
+func (f *flusher) try(b **Block, spans *[]held) (done bool, err error) {
+	f.attempt.Lock()
+	defer f.attempt.Unlock()
+	if *b == nil {
+		*spans = f.kept(*spans)
+		if len(*spans) == 0 {
+			return true, nil
+		}
+		*b = f.block(*spans)
+	}
+	started := time.Now()
+	// The insert is owed whatever the state of the caller: it has deadlines of
+	// its own.
+	err = f.store.Insert(context.Background(), *b)
+	switch {
+	case err == nil:
+		f.count.insertSec.UpdateDuration(started)
+		f.finish(*b, *spans)
+		return true, nil
+	case errors.Is(err, ErrAbsent) && len(f.kept(*spans)) < len(*spans):
+		defer func() { *b = nil }()
+	}
+	return false, err
+}
+
+// kept returns the spans whose partitions are not lost.
+func (f *flusher) kept(spans []held) []held {
+	var out []held
+	for _, h := range spans {
+		if _, lost := f.lost[h.from]; !lost {
+			out = append(out, h)
+		}
+	}
+	return out
+}
+
+func (f *flusher) block(spans []held) *Block {
+	b := &Block{ID: uuid.New(), Topic: f.topic, Spans: make([]*Span, len(spans))}
+	for i, h := range spans {
+		b.Spans[i] = h.span
+	}
+	return b
+}
+
+// finish accounts for a block that is in the ledger and hands its memory back.
+func (f *flusher) finish(b *Block, spans []held) {
+	f.count.blocks.Inc()
+	for _, s := range b.Spans {
+		f.count.rows.Add(len(s.Delta.Rows()) + 1)
+	}
+	f.landed(b.Spans)
+	for _, h := range spans {
+		select {
+		case h.from.free <- h.span:
+		default:
+		}
+	}
+}

@@ -1,0 +1,76 @@
+package aggregate
+
+import (
+	"context"
+	"errors"
+
+	"github.com/google/uuid"
+
+	"github.com/adtally/adtally/aggregate/window"
+)
+
+// Topic is the topic generation that the ledger counts.
+type Topic struct {
+	Name       string
+	ID         uuid.UUID
+	Partitions int32
+	// Spread and Scheme are the partition rule that ingest follows.
+	Spread uint32
+	Scheme string
+	// Lineage numbers the generations of a topic's log in the ledger, from 1.
+	Lineage uint32
+}
+
+// Position is how far a partition is counted.
+type Position struct {
+	// Next is the first offset that is not counted.
+	Next int64
+	// Known is false when the ledger has no mark of the partition.
+	Known bool
+	// LAT is the broker time of the last counted record, in milliseconds.
+	LAT int64
+	// Epoch is the leader epoch of the last counted record, -1 if unknown.
+	Epoch int32
+}
+
+// Span is what one stretch of one partition adds to the ledger.
+type Span struct {
+	Partition int32
+	// Start and End are the offsets [Start, End).
+	Start, End int64
+	// FirstLAT and LastLAT are broker times in milliseconds; LastLAT is the
+	// greatest one in the span.
+	FirstLAT, LastLAT int64
+	Epoch             int32
+	Delta             window.Delta
+}
+
+// Block is one atomic write: spans of different partitions that begin on the
+// same day of broker time. It does not change once it was tried.
+type Block struct {
+	ID    uuid.UUID
+	Topic Topic
+	Spans []*Span
+}
+
+var (
+	// ErrForeign means that another owner has counted a span of the block.
+	ErrForeign = errors.New("another owner has counted this span: stop this instance, and check that no two groups count the same topic")
+	// ErrAbsent means that the block is certainly not in the ledger.
+	ErrAbsent = errors.New("the block is not in the ledger")
+)
+
+// Store is the ledger as aggregate needs it.
+type Store interface {
+	// OpenTopic returns the topic with its lineage, recording it on first use.
+	// A topic that differs from the recorded one is an error that says what to
+	// do.
+	OpenTopic(ctx context.Context, t Topic) (Topic, error)
+	// Positions reads the marks of the given partitions.
+	Positions(ctx context.Context, t Topic, partitions []int32) (map[int32]Position, error)
+	// Insert writes b wholly or not at all. After an attempt whose outcome is
+	// unknown it finds out: nil if b is in the ledger, ErrAbsent if it is not,
+	// ErrForeign if somebody else's block is; any other error leaves the outcome
+	// unknown, and Insert must be called again with the same block.
+	Insert(ctx context.Context, b *Block) error
+}
