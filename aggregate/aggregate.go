@@ -276,7 +276,9 @@ func (a *Aggregator) lost(_ context.Context, _ *kgo.Client, lost map[string][]in
 	for _, p := range parts {
 		p.stop()
 	}
-	a.log.Info().Int("partitions", len(parts)).Msg("partitions given up")
+	if len(parts) > 0 {
+		a.log.Info().Int("partitions", len(parts)).Msg("partitions given up")
+	}
 }
 
 // commitOffsets tells Kafka what is counted, for lag graphs only.

@@ -99,6 +99,7 @@ func (l *faultyLedger) Insert(_ context.Context, b *Block) error {
 		return ErrAbsent
 	case unknown:
 		return errLost
+	case works, storesButNoAnswer:
 	}
 	l.blocks = append(l.blocks, stored(b))
 	if what == storesButNoAnswer {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -64,7 +65,7 @@ func (l *Ledger) lastTopic(ctx context.Context, name string) (Topic, error) {
 	if err != nil {
 		return t, fmt.Errorf("read recorded topic %s: %w", name, err)
 	}
-	defer rows.Close() //nolint:errcheck // rows.Err tells what matters
+	defer rows.Close()
 	if rows.Next() {
 		if err := rows.Scan(&t.ID, &partitions, &t.Spread, &t.Scheme, &t.Lineage); err != nil {
 			return t, fmt.Errorf("read recorded topic %s: %w", name, err)
@@ -123,8 +124,8 @@ FROM (
 )`
 	params := clickhouse.Parameters{
 		"topic":     t.ID.String(),
-		"partition": fmt.Sprint(partition),
-		"lineage":   fmt.Sprint(t.Lineage),
+		"partition": strconv.Itoa(int(partition)),
+		"lineage":   strconv.FormatUint(uint64(t.Lineage), 10),
 	}
 	var marks, first, gapAt, end uint64
 	var overlap uint8
@@ -225,7 +226,7 @@ func (l *Ledger) marks(ctx context.Context, b *Block) (ours, foreign int, err er
 	}
 	params := clickhouse.Parameters{
 		"topic":   b.Topic.ID.String(),
-		"lineage": fmt.Sprint(b.Topic.Lineage),
+		"lineage": strconv.FormatUint(uint64(b.Topic.Lineage), 10),
 		"batch":   b.ID.String(),
 	}
 	// The offsets are our own integers, so they may stand in the text.

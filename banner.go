@@ -1,0 +1,73 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/adtally/adtally/ingest/token"
+)
+
+const bannerText = `
+adtally is up after %s; all state is in %s
+
+  beacons    %s
+  reports    %s
+  metrics    %s/metrics, /readyz, /debug/pprof
+
+A pixel, as a browser would fetch it:
+  curl -i '%s/i/%s'
+
+A batch, as a server would send it:
+  curl -H "Authorization: Bearer $(cat %s)" %s/v1/events -d '{"events":[{"type":"click","id":"first-click","advertiser_id":%d,"campaign_id":%d}]}'
+
+A report, a second later:
+  curl -H "Authorization: Bearer $(cat %s)" '%s/v1/reports?advertiser=%d&start=%s&end=%s&granularity=day&dimensions=campaign&metrics=impressions,clicks,spend'
+
+Ctrl-C drains and stops.
+`
+
+// The advertiser and campaign of the first curls.
+const (
+	firstAdvertiser = 1
+	firstCampaign   = 101
+)
+
+// banner prints where everything is and what to try first.
+func (l *local) banner(took time.Duration) error {
+	ring, err := token.LoadKeyring(signingKeysFile(l.cfg.Data))
+	if err != nil {
+		return err
+	}
+	now := time.Now().UTC()
+	first, err := token.ParseSpec(fmt.Appendf(nil,
+		`{"advertiser_id":%d,"campaign_id":%d,"price":"2.50","pricing":"cpm","currency":"%s"}`,
+		firstAdvertiser, firstCampaign, firstCurrency), now)
+	if err != nil {
+		return fmt.Errorf("mint first token: %w", err)
+	}
+	key := relative(adminKeyFile(l.cfg.Data))
+	beacons, reports := loopbackURL(l.ports.Ingest), loopbackURL(l.ports.Query)
+	_, err = fmt.Fprintf(l.env.stdout, bannerText,
+		took.Round(time.Millisecond), relative(l.cfg.Data),
+		beacons, reports, loopbackURL(l.ports.Admin),
+		beacons, ring.Sign(nil, first),
+		key, beacons, firstAdvertiser, firstCampaign,
+		key, reports, firstAdvertiser, now.Format(time.DateOnly), now.AddDate(0, 0, 1).Format(time.DateOnly))
+	return err
+}
+
+// firstCurrency is what the first token is priced in.
+const firstCurrency = "EUR"
+
+func loopbackURL(port int) string { return fmt.Sprintf("http://127.0.0.1:%d", port) }
+
+// relative shortens a path below the working directory.
+func relative(path string) string {
+	if wd, err := filepath.Abs("."); err == nil {
+		if short, err := filepath.Rel(wd, path); err == nil && filepath.IsLocal(short) {
+			return short
+		}
+	}
+	return path
+}

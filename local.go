@@ -1,0 +1,306 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/adtally/adtally/aggregate"
+	"github.com/adtally/adtally/ingest"
+	"github.com/adtally/adtally/ingest/token"
+	"github.com/adtally/adtally/internal/access"
+	"github.com/adtally/adtally/internal/clickhouse"
+	"github.com/adtally/adtally/internal/dev"
+	"github.com/adtally/adtally/internal/kafka"
+	"github.com/adtally/adtally/internal/ops"
+	"github.com/adtally/adtally/query"
+)
+
+type runCmd struct {
+	Data      string `help:"Directory that holds all state." default:"./data" type:"path"`
+	FreePorts bool   `help:"Put every listener on a free loopback port."`
+	PortsFile string `help:"Write the ports in use to this file, as JSON, once everything answers." type:"path"`
+	Demo      bool   `help:"Make demo advertisers and send demo traffic."`
+
+	KafkaPort            int    `help:"Port of the embedded Kafka broker." default:"9092"`
+	ClickHouseNativePort int    `help:"Port of the embedded ClickHouse, native protocol." default:"9000" name:"clickhouse-native-port"`
+	ClickHouseHTTPPort   int    `help:"Port of the embedded ClickHouse, HTTP." default:"8123" name:"clickhouse-http-port"`
+	ClickHouseLibrary    string `help:"libchdb.so to run; none means an installed clickhouse, or else the library from npm." name:"clickhouse-library" type:"path"`
+
+	Ingest     ingest.Config     `embed:"" prefix:"ingest-" group:"Beacons"`
+	Query      query.Config      `embed:"" prefix:"query-" group:"Reports"`
+	Aggregate  aggregate.Config  `embed:"" prefix:"aggregate-" group:"Counting"`
+	Kafka      kafka.Config      `embed:"" prefix:"kafka-" group:"Kafka"`
+	ClickHouse clickhouse.Config `embed:"" prefix:"clickhouse-" group:"ClickHouse"`
+	Admin      ops.AdminConfig   `embed:"" prefix:"admin-" group:"Operations"`
+}
+
+// ports are the ports in use, as --ports-file has them; 0 for a server that is
+// not embedded.
+type ports struct {
+	Ingest           int `json:"ingest"`
+	Query            int `json:"query"`
+	Admin            int `json:"admin"`
+	ClickHouseNative int `json:"clickhouse_native"`
+	ClickHouseHTTP   int `json:"clickhouse_http"`
+	Kafka            int `json:"kafka"`
+}
+
+// local is the process of adtally run while it starts.
+type local struct {
+	cfg     *runCmd
+	env     *env
+	log     zerolog.Logger
+	writer  clickhouse.Config
+	reader  clickhouse.Config
+	runs    []func(context.Context) error
+	servers []func(context.Context) error
+	ports   ports
+	// topicLevel keeps quiet about what the embedded topic lacks: it is one
+	// fsynced copy on one machine, as everything here.
+	topicLevel zerolog.Level
+}
+
+// Run starts everything and stops it in the direction of the data.
+func (c *runCmd) Run(ctx context.Context, e *env) (err error) {
+	started := time.Now()
+	if err := os.MkdirAll(c.Data, 0o700); err != nil {
+		return fmt.Errorf("make data directory: %w", err)
+	}
+	lock, err := dev.LockDir(c.Data)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, lock.Unlock()) }()
+	if err := c.choosePorts(); err != nil {
+		return err
+	}
+	l := &local{cfg: c, env: e, log: e.log, topicLevel: e.log.GetLevel()}
+	if err := l.start(ctx); err != nil {
+		stopped, cancel := context.WithCancel(ctx)
+		cancel()
+		return errors.Join(err, ops.InOrder(stopped, l.servers...))
+	}
+	if err := l.announce(time.Since(started)); err != nil {
+		l.log.Error().Err(err).Msg("ports cannot be announced")
+	}
+	return ops.InOrder(ctx, append(l.runs, l.servers...)...)
+}
+
+// choosePorts replaces every address by one on a free port, if told so.
+func (c *runCmd) choosePorts() error {
+	if !c.FreePorts {
+		return nil
+	}
+	free, err := dev.FreePorts(6)
+	if err != nil {
+		return err
+	}
+	for i, addr := range []*string{&c.Ingest.Listen, &c.Query.Listen, &c.Admin.Listen} {
+		*addr = "127.0.0.1:" + strconv.Itoa(free[i])
+	}
+	c.ClickHouseNativePort, c.ClickHouseHTTPPort, c.KafkaPort = free[3], free[4], free[5]
+	return nil
+}
+
+// start brings up servers, tables, topic and roles. What it has started is in
+// l.servers, also when it fails.
+func (l *local) start(ctx context.Context) error {
+	if err := l.startServers(ctx); err != nil {
+		return err
+	}
+	if err := clickhouse.Migrate(ctx, l.writer); err != nil {
+		return err
+	}
+	files, err := l.secrets()
+	if err != nil {
+		return err
+	}
+	keys, err := newDirectory(l.reader, l.log)
+	if err != nil {
+		return err
+	}
+	if err := l.adminKey(ctx); err != nil {
+		return err
+	}
+	topic, err := openTopic(ctx, l.cfg.Kafka, l.log.Level(l.topicLevel))
+	if err != nil {
+		return err
+	}
+	taking, err := newIngest(l.cfg.Ingest, l.cfg.Kafka, files, topic, keys.dir, l.log)
+	if err != nil {
+		return err
+	}
+	counting, err := newAggregate(l.cfg.Aggregate, l.cfg.Kafka, l.writer, topic, l.log)
+	if err != nil {
+		return err
+	}
+	reporting, err := newQuery(l.cfg.Query, l.reader, keys.dir, l.log)
+	if err != nil {
+		return err
+	}
+	admin, err := listen("admin", l.cfg.Admin.Listen)
+	if err != nil {
+		return err
+	}
+	l.ports = ports{
+		Ingest: taking.port, Query: reporting.port, Admin: portOf(admin),
+		ClickHouseNative: l.cfg.ClickHouseNativePort, ClickHouseHTTP: l.cfg.ClickHouseHTTPPort, Kafka: l.cfg.KafkaPort,
+	}
+	l.runs = inOrder(l.log, admin, []role{taking, counting, reporting, keys.role})
+	return nil
+}
+
+// startServers starts the embedded servers that are not replaced by addresses.
+func (l *local) startServers(ctx context.Context) error {
+	c := l.cfg
+	var broker *dev.Kafka
+	if len(c.Kafka.Brokers) == 0 {
+		var err error
+		if broker, err = dev.NewKafka(dev.KafkaConfig{Dir: filepath.Join(c.Data, "kafka"), Port: c.KafkaPort}, l.log); err != nil {
+			return err
+		}
+		c.Kafka.Brokers, c.Kafka.Replication, c.Kafka.UnsafeTopic = []string{broker.Addr()}, 1, true
+		l.servers = append(l.servers, ops.Started(ctx, broker.Run))
+		l.topicLevel = zerolog.ErrorLevel
+	} else {
+		c.KafkaPort = 0
+	}
+	if c.Aggregate.InstanceID == "" {
+		c.Aggregate.InstanceID = "run" // a restart after kill -9 is the same member, and does not wait for itself to expire
+	}
+	l.writer, l.reader = c.ClickHouse, c.ClickHouse
+	if len(c.ClickHouse.Addr) == 0 {
+		if err := l.startClickHouse(ctx); err != nil {
+			return err
+		}
+	} else {
+		c.ClickHouseNativePort, c.ClickHouseHTTPPort = 0, 0
+	}
+	if broker != nil {
+		return broker.Ready(ctx)
+	}
+	return nil
+}
+
+func (l *local) startClickHouse(ctx context.Context) error {
+	server, err := dev.NewClickHouse(dev.ClickHouseConfig{
+		Dir:        clickHouseDir(l.cfg.Data),
+		NativePort: l.cfg.ClickHouseNativePort,
+		HTTPPort:   l.cfg.ClickHouseHTTPPort,
+		Library:    l.cfg.ClickHouseLibrary,
+		Progress:   l.env.stderr,
+	}, l.log)
+	if err != nil {
+		return err
+	}
+	l.servers = append(l.servers, ops.Started(ctx, server.Run))
+	l.writer = asUser(l.writer, server.NativeAddr(), server.Writer())
+	l.reader = asUser(l.reader, server.NativeAddr(), server.Reader())
+	return server.Ready(ctx)
+}
+
+func clickHouseDir(data string) string { return filepath.Join(data, "clickhouse") }
+
+func asUser(cfg clickhouse.Config, addr string, who dev.Credentials) clickhouse.Config {
+	cfg.Addr, cfg.User, cfg.Password, cfg.PasswordFile = []string{addr}, who.User, who.Password, ""
+	return cfg
+}
+
+// secrets returns the files with the keys of this instance, made on the first
+// start.
+func (l *local) secrets() (secrets, error) {
+	files := secrets{SigningKeys: signingKeysFile(l.cfg.Data), IDKey: filepath.Join(l.cfg.Data, "id.key")}
+	if _, err := os.Stat(files.SigningKeys); errors.Is(err, os.ErrNotExist) {
+		if _, err := token.CreateKeyring(files.SigningKeys); err != nil {
+			return files, err
+		}
+	}
+	if _, err := os.Stat(files.IDKey); errors.Is(err, os.ErrNotExist) {
+		var key [16]byte
+		_, _ = rand.Read(key[:]) // never fails
+		if err := writeFile(files.IDKey, []byte(hex.EncodeToString(key[:])+"\n")); err != nil {
+			return files, err
+		}
+	}
+	return files, nil
+}
+
+func signingKeysFile(data string) string { return filepath.Join(data, "signing-keys.json") }
+
+// adminKey makes the key with every scope over all advertisers on the first
+// start.
+func (l *local) adminKey(ctx context.Context) error {
+	path := adminKeyFile(l.cfg.Data)
+	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	conn, err := clickhouse.Open(l.writer)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }() // nothing is written on closing
+	text, _, err := access.NewStore(conn).CreateKey(ctx, access.KeySpec{Name: "admin", Scopes: access.AllScopes, All: true})
+	if err != nil {
+		return err
+	}
+	return writeFile(path, []byte(text+"\n"))
+}
+
+func adminKeyFile(data string) string { return filepath.Join(data, "admin.key") }
+
+// writeFile writes a file that is there wholly or not at all, for our eyes only.
+func writeFile(path string, content []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	_, err = f.Write(content)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name()) // what is left of it is of no use
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}
+
+// state is what tools with --data read about a running instance.
+type state struct {
+	PID   int   `json:"pid"`
+	Ports ports `json:"ports"`
+}
+
+func stateFile(data string) string { return filepath.Join(data, "run.json") }
+
+// announce writes the ports for tools and prints them for people.
+func (l *local) announce(took time.Duration) error {
+	text, err := json.Marshal(l.ports)
+	if err != nil {
+		return fmt.Errorf("encode ports: %w", err)
+	}
+	own, err := json.Marshal(state{PID: os.Getpid(), Ports: l.ports})
+	if err != nil {
+		return fmt.Errorf("encode state: %w", err)
+	}
+	if err := writeFile(stateFile(l.cfg.Data), append(own, '\n')); err != nil {
+		return err
+	}
+	if l.cfg.PortsFile != "" {
+		if err := writeFile(l.cfg.PortsFile, append(text, '\n')); err != nil {
+			return err
+		}
+	}
+	return l.banner(took)
+}

@@ -1,0 +1,321 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+	"github.com/rs/zerolog"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/adtally/adtally/aggregate"
+	"github.com/adtally/adtally/ingest"
+	"github.com/adtally/adtally/ingest/token"
+	"github.com/adtally/adtally/internal/access"
+	"github.com/adtally/adtally/internal/clickhouse"
+	"github.com/adtally/adtally/internal/kafka"
+	"github.com/adtally/adtally/internal/ops"
+	"github.com/adtally/adtally/proto"
+	"github.com/adtally/adtally/query"
+)
+
+const (
+	defaultBroker     = "127.0.0.1:9092"
+	defaultClickHouse = "127.0.0.1:9000"
+)
+
+// secrets are what ingest signs and hashes with.
+type secrets struct {
+	SigningKeys string `help:"File of the keys that sign beacon tokens (JSON)." type:"path" required:""`
+	IDKey       string `help:"File of the key under which event ids are hashed (32 hex digits); the same for every instance, for good." type:"path" required:"" name:"id-key"`
+}
+
+type ingestCmd struct {
+	secrets
+	Ingest     ingest.Config     `embed:"" prefix:"ingest-"`
+	Kafka      kafka.Config      `embed:"" prefix:"kafka-"`
+	ClickHouse clickhouse.Config `embed:"" prefix:"clickhouse-"`
+	Admin      ops.AdminConfig   `embed:"" prefix:"admin-"`
+}
+
+// Run takes beacons until ctx is done.
+func (c *ingestCmd) Run(ctx context.Context, e *env) error {
+	keys, err := newDirectory(c.ClickHouse, e.log)
+	if err != nil {
+		return err
+	}
+	topic, err := openTopic(ctx, c.Kafka, e.log)
+	if err != nil {
+		return err
+	}
+	part, err := newIngest(c.Ingest, c.Kafka, c.secrets, topic, keys.dir, e.log)
+	if err != nil {
+		return err
+	}
+	return serve(ctx, c.Admin, e.log, part, keys.role)
+}
+
+type aggregateCmd struct {
+	Aggregate  aggregate.Config  `embed:"" prefix:"aggregate-"`
+	Kafka      kafka.Config      `embed:"" prefix:"kafka-"`
+	ClickHouse clickhouse.Config `embed:"" prefix:"clickhouse-"`
+	Admin      ops.AdminConfig   `embed:"" prefix:"admin-"`
+}
+
+// Run counts until ctx is done.
+func (c *aggregateCmd) Run(ctx context.Context, e *env) error {
+	topic, err := openTopic(ctx, c.Kafka, e.log)
+	if err != nil {
+		return err
+	}
+	part, err := newAggregate(c.Aggregate, c.Kafka, c.ClickHouse, topic, e.log)
+	if err != nil {
+		return err
+	}
+	return serve(ctx, c.Admin, e.log, part)
+}
+
+type queryCmd struct {
+	Query      query.Config      `embed:"" prefix:"query-"`
+	ClickHouse clickhouse.Config `embed:"" prefix:"clickhouse-"`
+	Admin      ops.AdminConfig   `embed:"" prefix:"admin-"`
+}
+
+// Run serves reports until ctx is done.
+func (c *queryCmd) Run(ctx context.Context, e *env) error {
+	keys, err := newDirectory(c.ClickHouse, e.log)
+	if err != nil {
+		return err
+	}
+	part, err := newQuery(c.Query, c.ClickHouse, keys.dir, e.log)
+	if err != nil {
+		return err
+	}
+	return serve(ctx, c.Admin, e.log, part, keys.role)
+}
+
+type migrateCmd struct {
+	ClickHouse clickhouse.Config `embed:"" prefix:"clickhouse-"`
+}
+
+// Run makes or updates the tables.
+func (c *migrateCmd) Run(ctx context.Context, e *env) error {
+	if err := clickhouse.Migrate(ctx, withAddr(c.ClickHouse)); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(e.stdout, "tables of database %s are current\n", c.ClickHouse.Database)
+	return err
+}
+
+// role is a running part of the process: what it runs, whether it can do its
+// work, and its figures.
+type role struct {
+	run   func(context.Context) error
+	ready ops.Check
+	set   *metrics.Set
+	// port is where it listens, 0 without a listener.
+	port int
+}
+
+// serve runs roles, and the admin listener until the last of them has stopped.
+func serve(ctx context.Context, cfg ops.AdminConfig, log zerolog.Logger, roles ...role) error {
+	ln, err := listen("admin", cfg.Listen)
+	if err != nil {
+		return err
+	}
+	log.Info().Stringer("admin", ln.Addr()).Msg("started")
+	return ops.InOrder(ctx, inOrder(log, ln, roles)...)
+}
+
+// inOrder lists what the roles and the admin listener run, in the direction of
+// the data.
+func inOrder(log zerolog.Logger, admin net.Listener, roles []role) []func(context.Context) error {
+	var runs []func(context.Context) error
+	var checks []ops.Check
+	var sets []*metrics.Set
+	for _, r := range roles {
+		runs, checks = append(runs, r.run), append(checks, r.ready)
+		if r.set != nil {
+			sets = append(sets, r.set)
+		}
+	}
+	server := ops.NewAdmin(checks, sets, log)
+	return append(runs, func(ctx context.Context) error { return server.Run(ctx, admin) })
+}
+
+func listen(what, addr string) (net.Listener, error) {
+	ln, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("%s cannot listen on %s: %w; stop what uses the address, or choose another with --%s-listen", what, addr, err, what)
+	}
+	return ln, nil
+}
+
+func portOf(ln net.Listener) int {
+	addr, _ := ln.Addr().(*net.TCPAddr) // listen makes no others
+	return addr.Port
+}
+
+func withAddr(cfg clickhouse.Config) clickhouse.Config {
+	if len(cfg.Addr) == 0 {
+		cfg.Addr = []string{defaultClickHouse}
+	}
+	return cfg
+}
+
+func kafkaOptions(cfg kafka.Config) []kgo.Opt {
+	brokers := cfg.Brokers
+	if len(brokers) == 0 {
+		brokers = []string{defaultBroker}
+	}
+	return []kgo.Opt{kgo.SeedBrokers(brokers...), kgo.ClientID("adtally")}
+}
+
+// openTopic makes or checks the topic, and waits for brokers that are away.
+func openTopic(ctx context.Context, cfg kafka.Config, log zerolog.Logger) (kafka.Topic, error) {
+	client, err := kgo.NewClient(kafkaOptions(cfg)...)
+	if err != nil {
+		return kafka.Topic{}, fmt.Errorf("make Kafka client: %w", err)
+	}
+	defer client.Close()
+	for {
+		attempt, cancel := context.WithTimeout(ctx, 10*time.Second)
+		err := client.Ping(attempt)
+		if err == nil {
+			t, err := kafka.Ensure(attempt, client, cfg)
+			cancel()
+			if err == nil && len(t.Unsafe) > 0 {
+				log.Warn().Strs("unsafe", t.Unsafe).Msg("topic could lose acknowledged events; serving all the same, as told")
+			}
+			return t, err
+		}
+		cancel()
+		log.Warn().Err(err).Msg("brokers do not answer yet")
+		select {
+		case <-ctx.Done():
+			return kafka.Topic{}, fmt.Errorf("wait for brokers: %w", ctx.Err())
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// directory is the API keys and accounts in memory, kept current by its role.
+type directory struct {
+	dir  *access.Directory
+	role role
+}
+
+func newDirectory(cfg clickhouse.Config, log zerolog.Logger) (directory, error) {
+	conn, err := clickhouse.Open(withAddr(cfg))
+	if err != nil {
+		return directory{}, err
+	}
+	set := metrics.NewSet()
+	dir := access.NewDirectory(conn, log, set)
+	ready := func() error {
+		if !dir.Ready() {
+			return errors.New("access: API keys are not read yet")
+		}
+		return nil
+	}
+	run := func(ctx context.Context) error { return errors.Join(dir.Run(ctx), conn.Close()) }
+	return directory{dir: dir, role: role{run: run, ready: ready, set: set}}, nil
+}
+
+func newIngest(cfg ingest.Config, kcfg kafka.Config, files secrets, topic kafka.Topic, keys *access.Directory, log zerolog.Logger) (role, error) {
+	ring, err := token.LoadKeyring(files.SigningKeys)
+	if err != nil {
+		return role{}, err
+	}
+	idKey, err := readIDKey(files.IDKey)
+	if err != nil {
+		return role{}, err
+	}
+	ln, err := listen("ingest", cfg.Listen)
+	if err != nil {
+		return role{}, err
+	}
+	set := metrics.NewSet()
+	target := ingest.Topic{Name: topic.Name, Partitions: int(topic.Partitions), Spread: int(kcfg.Spread)}
+	sink, err := ingest.NewKafkaSink(cfg.ProduceOptions, target, log, set, kafkaOptions(kcfg)...)
+	if err != nil {
+		return role{}, err
+	}
+	var tokens atomic.Pointer[token.Keyring]
+	tokens.Store(ring)
+	server, err := ingest.New(cfg, ingest.Deps{
+		Sink: sink, Tokens: &tokens, Keys: ingestKeys{keys}, IDKey: idKey, Log: log, Metrics: set,
+	})
+	if err != nil {
+		return role{}, err
+	}
+	run := func(ctx context.Context) error { return server.Run(ctx, ln) }
+	return role{run: run, ready: server.Ready, set: set, port: portOf(ln)}, nil
+}
+
+func newAggregate(cfg aggregate.Config, kcfg kafka.Config, ccfg clickhouse.Config, topic kafka.Topic, log zerolog.Logger) (role, error) {
+	conn, err := clickhouse.Open(withAddr(ccfg))
+	if err != nil {
+		return role{}, err
+	}
+	set := metrics.NewSet()
+	t := aggregate.Topic{Name: topic.Name, ID: topic.ID, Partitions: topic.Partitions, Spread: kcfg.Spread, Scheme: proto.PartitionScheme}
+	counter, err := aggregate.New(cfg, t, aggregate.NewLedger(conn), kafkaOptions(kcfg), log, set)
+	if err != nil {
+		return role{}, err
+	}
+	run := func(ctx context.Context) error { return errors.Join(counter.Run(ctx), conn.Close()) }
+	return role{run: run, ready: counter.Ready, set: set}, nil
+}
+
+func newQuery(cfg query.Config, ccfg clickhouse.Config, keys *access.Directory, log zerolog.Logger) (role, error) {
+	conn, err := clickhouse.Open(withAddr(ccfg))
+	if err != nil {
+		return role{}, err
+	}
+	ln, err := listen("query", cfg.Listen)
+	if err != nil {
+		return role{}, err
+	}
+	set := metrics.NewSet()
+	server := query.New(cfg, conn, keys, log, set)
+	run := func(ctx context.Context) error { return errors.Join(server.Run(ctx, ln), conn.Close()) }
+	return role{run: run, ready: func() error { return nil }, set: set, port: portOf(ln)}, nil
+}
+
+// ingestKeys shows the directory to ingest, which knows scopes by name.
+type ingestKeys struct{ dir *access.Directory }
+
+// Lookup implements ingest.Keys.
+func (k ingestKeys) Lookup(ctx context.Context, bearer string) (ingest.Grant, bool) {
+	grant, err := k.dir.Lookup(ctx, bearer)
+	return ingestGrant{grant}, err == nil
+}
+
+type ingestGrant struct{ access.Grant }
+
+// Allows implements ingest.Grant.
+func (g ingestGrant) Allows(scope string) bool {
+	scopes, err := access.ParseScopes([]string{scope})
+	return err == nil && g.Grant.Allows(scopes)
+}
+
+func readIDKey(path string) (key proto.IDKey, err error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return key, fmt.Errorf("read id key: %w", err)
+	}
+	raw, err := hex.DecodeString(strings.TrimSpace(string(text)))
+	if err != nil || len(raw) != len(key) {
+		return key, fmt.Errorf("id key in %s: must be %d hex digits", path, 2*len(key))
+	}
+	copy(key[:], raw)
+	return key, nil
+}

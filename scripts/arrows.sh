@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Plants one violation of each arrow of the tree and checks that lint finds it:
+# a rule that nothing breaks proves nothing.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+module=github.com/adtally/adtally
+planted=()
+cleanup() { rm -f "${planted[@]}"; }
+trap cleanup EXIT
+
+plant() { # FILE PACKAGE IMPORT
+	printf 'package %s\n\nimport _ "%s"\n' "$2" "$3" >"$1"
+	planted+=("$1")
+}
+plant aggregate/window/zz_planted.go window net/http
+plant ingest/zz_planted.go ingest "$module/internal/clickhouse"
+plant query/zz_planted.go query "$module/internal/kafka"
+
+found=$(go tool -modfile=scripts/tools/go.mod golangci-lint run --enable-only depguard \
+	./aggregate/window ./ingest ./query 2>/dev/null || true)
+for file in "${planted[@]}"; do
+	if ! grep -q "$file.*depguard" <<<"$found"; then
+		echo "arrows: lint does not see the violation planted in $file" >&2
+		exit 1
+	fi
+done
+echo "arrows: ${#planted[@]} planted violations found"

@@ -1,0 +1,206 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/adtally/adtally/ingest/token"
+	"github.com/adtally/adtally/internal/access"
+	"github.com/adtally/adtally/internal/clickhouse"
+	"github.com/adtally/adtally/internal/dev"
+	"github.com/adtally/adtally/proto"
+)
+
+type tokenCmd struct {
+	Data        string `help:"Data directory of an adtally run; its current key signs." type:"path"`
+	SigningKeys string `help:"File of signing keys, instead of --data." type:"path"`
+}
+
+// Run reads JSON lines and writes a token a line.
+func (c *tokenCmd) Run(e *env) error {
+	file := c.SigningKeys
+	switch {
+	case file == "" && c.Data == "":
+		return wrongUsage("token: name the keys to sign with: --data DIR or --signing-keys FILE")
+	case file == "":
+		file = signingKeysFile(c.Data)
+	}
+	ring, err := token.LoadKeyring(file)
+	if err != nil {
+		return err
+	}
+	return token.ReadSpecs(e.stdin, time.Now(), func(t *proto.Token) error {
+		_, err := fmt.Fprintf(e.stdout, "%s\n", ring.Sign(nil, t))
+		return err
+	})
+}
+
+// target is the ClickHouse that a tool works on.
+type target struct {
+	Data       string            `help:"Data directory of a running adtally run, to find its servers." type:"path"`
+	ClickHouse clickhouse.Config `embed:"" prefix:"clickhouse-"`
+}
+
+// open connects as the writer.
+func (t *target) open() (clickhouse.Conn, error) {
+	cfg := t.ClickHouse
+	if t.Data != "" && len(cfg.Addr) == 0 {
+		s, err := readState(t.Data)
+		if err != nil {
+			return nil, err
+		}
+		writer, _, err := dev.ReadCredentials(clickHouseDir(t.Data))
+		if err != nil {
+			return nil, err
+		}
+		cfg = asUser(cfg, net.JoinHostPort("127.0.0.1", strconv.Itoa(s.Ports.ClickHouseNative)), writer)
+	}
+	return clickhouse.Open(withAddr(cfg))
+}
+
+func readState(data string) (s state, err error) {
+	text, err := os.ReadFile(stateFile(data))
+	if errors.Is(err, os.ErrNotExist) {
+		return s, fmt.Errorf("%s: no adtally run has been started there", data)
+	}
+	if err == nil {
+		err = json.Unmarshal(text, &s)
+	}
+	if err != nil {
+		return s, fmt.Errorf("read state of adtally run: %w", err)
+	}
+	if s.Ports.ClickHouseNative == 0 {
+		return s, fmt.Errorf("the adtally run in %s uses another ClickHouse: name it with --clickhouse-addr", data)
+	}
+	return s, nil
+}
+
+type keyCmd struct {
+	Create keyCreateCmd `cmd:"" help:"Make a key; its text is printed once and never again."`
+	List   keyListCmd   `cmd:"" help:"List the keys, without their secrets."`
+	Revoke keyRevokeCmd `cmd:"" help:"Revoke a key; it stops working within a second."`
+}
+
+type keyCreateCmd struct {
+	target
+	Name       string   `help:"What the key is for."`
+	Scope      []string `help:"What it may do: ingest, report, finance, admin." required:""`
+	Advertiser []uint64 `help:"Advertisers that it covers." xor:"which" required:""`
+	All        bool     `help:"It covers every advertiser." xor:"which" required:""`
+}
+
+// Run makes a key.
+func (c *keyCreateCmd) Run(ctx context.Context, e *env) error {
+	scopes, err := access.ParseScopes(c.Scope)
+	if err != nil {
+		return wrongUsage("--%s", err)
+	}
+	conn, err := c.open()
+	if err != nil {
+		return err
+	}
+	text, _, err := access.NewStore(conn).CreateKey(ctx, access.KeySpec{Name: c.Name, Scopes: scopes, All: c.All, Advertisers: c.Advertiser})
+	if err == nil {
+		_, err = fmt.Fprintln(e.stdout, text)
+	}
+	return errors.Join(err, conn.Close())
+}
+
+type keyListCmd struct{ target }
+
+// Run lists keys.
+func (c *keyListCmd) Run(ctx context.Context, e *env) error {
+	conn, err := c.open()
+	if err != nil {
+		return err
+	}
+	keys, err := access.NewStore(conn).ListKeys(ctx)
+	if err := errors.Join(err, conn.Close()); err != nil {
+		return err
+	}
+	table := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "ID\tNAME\tSCOPES\tADVERTISERS\tCREATED\tSTATE")
+	for _, k := range keys {
+		covers, state := "all", "live"
+		if !k.All {
+			covers = strings.Trim(fmt.Sprint(k.Advertisers), "[]")
+		}
+		if k.Revoked {
+			state = "revoked"
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", k.ID, k.Name, k.Scopes, covers, k.Created.UTC().Format(time.RFC3339), state)
+	}
+	return table.Flush()
+}
+
+type keyRevokeCmd struct {
+	target
+	ID string `arg:"" help:"Id of the key, as list shows it."`
+}
+
+// Run revokes a key.
+func (c *keyRevokeCmd) Run(ctx context.Context, e *env) error {
+	conn, err := c.open()
+	if err != nil {
+		return err
+	}
+	err = access.NewStore(conn).RevokeKey(ctx, c.ID)
+	if err == nil {
+		_, err = fmt.Fprintf(e.stdout, "key %s is revoked\n", c.ID)
+	}
+	return errors.Join(err, conn.Close())
+}
+
+type accountCmd struct {
+	Set  accountSetCmd  `cmd:"" help:"Name an advertiser, and set its currency and time zone."`
+	List accountListCmd `cmd:"" help:"List the advertisers that have more than the defaults."`
+}
+
+type accountSetCmd struct {
+	target
+	Advertiser uint64 `arg:"" help:"Advertiser."`
+	Name       string `help:"Its name."`
+	Currency   string `help:"Its currency (ISO 4217)." default:"USD"`
+	Timezone   string `help:"Its time zone (IANA)." default:"UTC"`
+}
+
+// Run sets an account.
+func (c *accountSetCmd) Run(ctx context.Context, e *env) error {
+	conn, err := c.open()
+	if err != nil {
+		return err
+	}
+	err = access.NewStore(conn).PutAccount(ctx, access.Account{Advertiser: c.Advertiser, Name: c.Name, Currency: c.Currency, Timezone: c.Timezone})
+	if err == nil {
+		_, err = fmt.Fprintf(e.stdout, "advertiser %d is set\n", c.Advertiser)
+	}
+	return errors.Join(err, conn.Close())
+}
+
+type accountListCmd struct{ target }
+
+// Run lists accounts.
+func (c *accountListCmd) Run(ctx context.Context, e *env) error {
+	conn, err := c.open()
+	if err != nil {
+		return err
+	}
+	accounts, err := access.NewStore(conn).ListAccounts(ctx)
+	if err := errors.Join(err, conn.Close()); err != nil {
+		return err
+	}
+	table := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "ADVERTISER\tNAME\tCURRENCY\tTIMEZONE")
+	for _, a := range accounts {
+		fmt.Fprintf(table, "%d\t%s\t%s\t%s\n", a.Advertiser, a.Name, a.Currency, a.Timezone)
+	}
+	return table.Flush()
+}
