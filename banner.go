@@ -30,7 +30,7 @@ Ctrl-C drains and stops.
 // The advertiser and campaign of the first curls.
 const (
 	firstAdvertiser = 1
-	firstCampaign   = 101
+	firstCampaign   = 2
 )
 
 // banner prints where everything is and what to try first.
@@ -58,7 +58,7 @@ func (l *local) banner(took time.Duration) error {
 }
 
 // firstCurrency is what the first token is priced in.
-const firstCurrency = "EUR"
+const firstCurrency = "USD"
 
 func loopbackURL(port int) string { return fmt.Sprintf("http://127.0.0.1:%d", port) }
 

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -19,6 +20,7 @@ import (
 	"github.com/adtally/adtally/ingest/token"
 	"github.com/adtally/adtally/internal/access"
 	"github.com/adtally/adtally/internal/clickhouse"
+	"github.com/adtally/adtally/internal/demo"
 	"github.com/adtally/adtally/internal/dev"
 	"github.com/adtally/adtally/internal/kafka"
 	"github.com/adtally/adtally/internal/ops"
@@ -71,7 +73,7 @@ type local struct {
 }
 
 // Run starts everything and stops it in the direction of the data.
-func (c *runCmd) Run(ctx context.Context, e *env) (err error) {
+func (c *runCmd) Run(ctx context.Context, e *env) error {
 	started := time.Now()
 	if err := os.MkdirAll(c.Data, 0o700); err != nil {
 		return fmt.Errorf("make data directory: %w", err)
@@ -80,7 +82,7 @@ func (c *runCmd) Run(ctx context.Context, e *env) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, lock.Unlock()) }()
+	defer lock.Unlock()
 	if err := c.choosePorts(); err != nil {
 		return err
 	}
@@ -157,7 +159,7 @@ func (l *local) start(ctx context.Context) error {
 		ClickHouseNative: l.cfg.ClickHouseNativePort, ClickHouseHTTP: l.cfg.ClickHouseHTTPPort, Kafka: l.cfg.KafkaPort,
 	}
 	l.runs = inOrder(l.log, admin, []role{taking, counting, reporting, keys.role})
-	return nil
+	return l.demo(ctx)
 }
 
 // startServers starts the embedded servers that are not replaced by addresses.
@@ -238,22 +240,79 @@ func (l *local) secrets() (secrets, error) {
 func signingKeysFile(data string) string { return filepath.Join(data, "signing-keys.json") }
 
 // adminKey makes the key with every scope over all advertisers on the first
-// start.
+// start. Later starts bring it back if the tables were lost meanwhile, but not
+// if it was revoked.
 func (l *local) adminKey(ctx context.Context) error {
 	path := adminKeyFile(l.cfg.Data)
-	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+	conn, err := clickhouse.Open(l.writer)
+	if err != nil {
 		return err
+	}
+	defer func() { _ = conn.Close() }() // nothing is written on closing
+	store, spec := access.NewStore(conn), access.KeySpec{Name: "admin", Scopes: access.AllScopes, All: true}
+	known, err := os.ReadFile(path)
+	switch {
+	case err == nil:
+		_, err = store.ImportKey(ctx, strings.TrimSpace(string(known)), spec)
+		if errors.Is(err, access.ErrRevoked) {
+			l.log.Warn().Str("file", path).Msg("admin key is revoked; make another with adtally key create")
+			return nil
+		}
+		return err
+	case !errors.Is(err, os.ErrNotExist):
+		return fmt.Errorf("read admin key: %w", err)
+	}
+	text, _, err := store.CreateKey(ctx, spec)
+	if err != nil {
+		return err
+	}
+	return writeFile(path, []byte(text+"\n"))
+}
+
+// demoEvents is the size of the demo's history: enough for two days to look
+// like the live traffic that follows.
+const demoEvents = 120_000
+
+// demo makes the demo advertisers and puts their traffic first in order, if
+// told so. History is sent on the first start only.
+func (l *local) demo(ctx context.Context) error {
+	if !l.cfg.Demo {
+		return nil
 	}
 	conn, err := clickhouse.Open(l.writer)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = conn.Close() }() // nothing is written on closing
-	text, _, err := access.NewStore(conn).CreateKey(ctx, access.KeySpec{Name: "admin", Scopes: access.AllScopes, All: true})
+	for _, a := range demo.Accounts() {
+		if err := access.NewStore(conn).PutAccount(ctx, access.Account(a)); err != nil {
+			return err
+		}
+	}
+	ring, err := token.LoadKeyring(signingKeysFile(l.cfg.Data))
 	if err != nil {
 		return err
 	}
-	return writeFile(path, []byte(text+"\n"))
+	key, err := os.ReadFile(adminKeyFile(l.cfg.Data))
+	if err != nil {
+		return fmt.Errorf("read admin key: %w", err)
+	}
+	marker := filepath.Join(l.cfg.Data, "demo.done")
+	_, err = os.Stat(marker)
+	traffic, err := demo.New(demo.Config{
+		IngestURL:  loopbackURL(l.ports.Ingest) + l.cfg.Ingest.PathPrefix,
+		Keyring:    ring,
+		ServerKey:  strings.TrimSpace(string(key)),
+		FirstStart: errors.Is(err, os.ErrNotExist), BackfillEvents: demoEvents,
+	}, l.log)
+	if err != nil {
+		return err
+	}
+	if err := writeFile(marker, nil); err != nil {
+		return err
+	}
+	l.runs = append([]func(context.Context) error{traffic.Run}, l.runs...)
+	return nil
 }
 
 func adminKeyFile(data string) string { return filepath.Join(data, "admin.key") }

@@ -101,8 +101,7 @@ func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, s
 	command.BindTo(ctx, (*context.Context)(nil))
 	if err := command.Run(&env{stdin: stdin, stdout: stdout, stderr: stderr, log: log}); err != nil {
 		fmt.Fprintln(stderr, "adtally:", err)
-		var usage *usageError
-		if errors.As(err, &usage) {
+		if _, usage := errors.AsType[*usageError](err); usage {
 			return exitUsage
 		}
 		return exitFailed

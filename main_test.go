@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -19,15 +20,20 @@ import (
 	"github.com/adtally/adtally/internal/dev"
 )
 
-// onBothBrokers runs a test on the embedded broker and on a real Kafka broker,
-// each with a program of its own. kafka is nil on the embedded one.
-func onBothBrokers(t *testing.T, test func(t *testing.T, p *program, kafka *realKafka)) {
+// brokers are what the end-to-end tests run on: the embedded broker and a real
+// Kafka broker, each with a program of its own.
+var brokers = []struct {
+	name  string
+	start func(t *testing.T) *program
+}{
+	{"kfake", func(t *testing.T) *program { t.Helper(); return startProgram(t) }},
+	{"kafka", func(t *testing.T) *program { t.Helper(); return startOn(t, startKafka(t)) }},
+}
+
+// startOn starts a program that uses the real broker.
+func startOn(t *testing.T, kafka *realKafka) *program {
 	t.Helper()
-	t.Run("kfake", func(t *testing.T) { test(t, startProgram(t), nil) })
-	t.Run("kafka", func(t *testing.T) {
-		kafka := startKafka(t)
-		test(t, startProgram(t, "--kafka-brokers", kafka.addr, "--kafka-unsafe-topic", "--kafka-replication", "1"), kafka)
-	})
+	return startProgram(t, "--kafka-brokers", kafka.addr, "--kafka-unsafe-topic", "--kafka-replication", "1")
 }
 
 // realKafka is an Apache Kafka broker of its own process.
@@ -49,7 +55,7 @@ func startKafka(t *testing.T) *realKafka {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k := &realKafka{t: t, dir: t.TempDir(), port: fmt.Sprint(ports[0]), addr: fmt.Sprintf("127.0.0.1:%d", ports[0])}
+	k := &realKafka{t: t, dir: t.TempDir(), port: strconv.Itoa(ports[0]), addr: fmt.Sprintf("127.0.0.1:%d", ports[0])}
 	k.script("start", k.dir, k.port)
 	t.Cleanup(func() { k.script("stop", k.dir) })
 	return k
@@ -63,28 +69,31 @@ func (k *realKafka) script(args ...string) {
 }
 
 func TestAPixelABatchAndAReport(t *testing.T) {
-	onBothBrokers(t, func(t *testing.T, p *program, _ *realKafka) {
-		token := p.token(`{"advertiser_id":5,"campaign_id":50,"price":"2.50","pricing":"cpm","currency":"EUR","landing_url":"https://example.com/landing"}`)
-		for range 2 { // the second is a repeat
-			status, gif := call(t.Context(), http.MethodGet, p.beacons("/i/"+token), "", nil)
-			if status != http.StatusOK || len(gif) != 43 {
-				t.Fatalf("pixel: %d, %d bytes", status, len(gif))
+	for _, broker := range brokers {
+		t.Run(broker.name, func(t *testing.T) {
+			p := broker.start(t)
+			token := p.token(`{"advertiser_id":5,"campaign_id":50,"price":"2.50","pricing":"cpm","currency":"EUR","landing_url":"https://example.com/landing"}`)
+			for range 2 { // the second is a repeat
+				status, gif := call(t.Context(), http.MethodGet, p.beacons("/i/"+token), "", nil)
+				if status != http.StatusOK || len(gif) != 43 {
+					t.Fatalf("pixel: %d, %d bytes", status, len(gif))
+				}
 			}
-		}
-		if status, _ := call(t.Context(), http.MethodHead, p.beacons("/i/"+token), "", nil); status != http.StatusOK {
-			t.Fatalf("HEAD: %d", status)
-		}
-		if status, _ := call(t.Context(), http.MethodGet, p.beacons("/c/"+token), "", nil); status != http.StatusFound {
-			t.Fatalf("click: %d", status)
-		}
-		status, answer := call(t.Context(), http.MethodPost, p.beacons("/v1/events"), p.key,
-			[]byte(`[{"type":"impression","id":"x","advertiser_id":5,"campaign_id":50,"price":"1.25","pricing":"cpm","currency":"EUR"},{"type":"nonsense","id":"y","advertiser_id":5,"campaign_id":50}]`))
-		if status != http.StatusAccepted || !bytes.Contains(answer, []byte(`"accepted":1`)) || !bytes.Contains(answer, []byte("unknown_type")) {
-			t.Fatalf("batch: %d %s", status, answer)
-		}
-		want := figures{Impressions: 2, ImpressionsGross: 3, ImpressionsDuplicate: 1, Clicks: 1, ClicksGross: 1, Duplicates: 1, Spend: "0.00375"}
-		p.waitTotal(20*time.Second, 5, func(f figures) bool { return f == want })
-	})
+			if status, _ := call(t.Context(), http.MethodHead, p.beacons("/i/"+token), "", nil); status != http.StatusOK {
+				t.Fatalf("HEAD: %d", status)
+			}
+			if status, _ := call(t.Context(), http.MethodGet, p.beacons("/c/"+token), "", nil); status != http.StatusFound {
+				t.Fatalf("click: %d", status)
+			}
+			status, answer := call(t.Context(), http.MethodPost, p.beacons("/v1/events"), p.key,
+				[]byte(`[{"type":"impression","id":"x","advertiser_id":5,"campaign_id":50,"price":"1.25","pricing":"cpm","currency":"EUR"},{"type":"nonsense","id":"y","advertiser_id":5,"campaign_id":50}]`))
+			if status != http.StatusAccepted || !bytes.Contains(answer, []byte(`"accepted":1`)) || !bytes.Contains(answer, []byte("unknown_type")) {
+				t.Fatalf("batch: %d %s", status, answer)
+			}
+			want := figures{Impressions: 2, ImpressionsGross: 3, ImpressionsDuplicate: 1, Clicks: 1, ClicksGross: 1, Duplicates: 1, Spend: "0.00375"}
+			p.waitTotal(20*time.Second, 5, func(f figures) bool { return f == want })
+		})
+	}
 }
 
 // token mints one token with the command that ad servers would use.
@@ -98,16 +107,19 @@ func (p *program) token(spec string) string {
 }
 
 func TestALoadIsCountedExactly(t *testing.T) {
-	onBothBrokers(t, func(t *testing.T, p *program, _ *realKafka) {
-		l := &load{p: p, advertiser: 7, events: 100_000, batch: 200, repeatEvery: 20}
-		if err := l.send(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		answered := time.Now()
-		want := l.expect()
-		p.waitTotal(20*time.Second, 7, func(f figures) bool { return f == want })
-		t.Logf("everything was visible %s after the last answer", time.Since(answered).Round(time.Millisecond))
-	})
+	for _, broker := range brokers {
+		t.Run(broker.name, func(t *testing.T) {
+			p := broker.start(t)
+			l := &load{p: p, advertiser: 7, events: 100_000, batch: 200, repeatEvery: 20}
+			if err := l.send(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			answered := time.Now()
+			want := l.expect()
+			p.waitTotal(20*time.Second, 7, func(f figures) bool { return f == want })
+			t.Logf("everything was visible %s after the last answer", time.Since(answered).Round(time.Millisecond))
+		})
+	}
 }
 
 // exactNet holds when nothing was lost and nothing counted twice, however often
@@ -138,15 +150,18 @@ func underLoad(t *testing.T, p *program, disturb func(ctx context.Context)) {
 }
 
 func TestKilledInTheMiddleOfALoad(t *testing.T) {
-	onBothBrokers(t, func(t *testing.T, p *program, _ *realKafka) {
-		underLoad(t, p, func(context.Context) {
-			for range 5 {
-				time.Sleep(time.Duration(100+rand.IntN(1000)) * time.Millisecond) // the moment is random, not waited for
-				p.stop(syscall.SIGKILL)
-				p.start()
-			}
+	for _, broker := range brokers {
+		t.Run(broker.name, func(t *testing.T) {
+			p := broker.start(t)
+			underLoad(t, p, func(context.Context) {
+				for range 5 {
+					time.Sleep(time.Duration(100+rand.IntN(1000)) * time.Millisecond) // the moment is random, not waited for
+					p.stop(syscall.SIGKILL)
+					p.start()
+				}
+			})
 		})
-	})
+	}
 }
 
 func TestClickHouseKilledInTheMiddleOfALoad(t *testing.T) {
@@ -178,7 +193,7 @@ func (p *program) clickHousePID() int {
 
 func TestBrokerStoppedInTheMiddleOfALoad(t *testing.T) {
 	kafka := startKafka(t)
-	p := startProgram(t, "--kafka-brokers", kafka.addr, "--kafka-unsafe-topic", "--kafka-replication", "1")
+	p := startOn(t, kafka)
 	underLoad(t, p, func(context.Context) {
 		for _, how := range []string{"stop", "kill"} {
 			time.Sleep(time.Duration(200+rand.IntN(500)) * time.Millisecond) // the moment is random, not waited for
@@ -265,7 +280,7 @@ func TestASecondRunOnTheSameDirectoryIsRefused(t *testing.T) {
 	if code := run(t.Context(), []string{"run", "--data", p.dir, "--free-ports"}, nil, strings.NewReader(""), io.Discard, &out); code != exitFailed {
 		t.Errorf("a second run ends with %d", code)
 	}
-	if !strings.Contains(out.String(), fmt.Sprint(p.cmd.Process.Pid)) {
+	if !strings.Contains(out.String(), strconv.Itoa(p.cmd.Process.Pid)) {
 		t.Errorf("%q does not name the process that holds the directory", out.String())
 	}
 	var s state

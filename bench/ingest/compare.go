@@ -1,0 +1,235 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/adtally/adtally/internal/dev"
+)
+
+// saturated is a closed loop on many connections, steady an open loop at a
+// rate far below what the machine can do.
+type shape struct {
+	name  string
+	conns int
+	rate  float64
+}
+
+var (
+	saturated = shape{"saturated, 512 connections", 512, 0}
+	steady    = shape{"5,000/s, 128 connections", 128, 5000}
+)
+
+// kase is one thing that is measured.
+type kase struct {
+	name  string
+	shape shape
+	// events per request.
+	events int
+	// delay of the broker's answers; down says that there is no broker.
+	delay time.Duration
+	down  bool
+	// static is the reference server.
+	static bool
+}
+
+var kases = []kase{
+	{name: "static GIF", shape: saturated, events: 1, static: true},
+	{name: "pixel", shape: saturated, events: 1},
+	{name: "pixel, broker 2 ms", shape: saturated, events: 1, delay: 2 * time.Millisecond},
+	{name: "pixel, broker 5 ms", shape: saturated, events: 1, delay: 5 * time.Millisecond},
+	{name: "pixel, broker 20 ms", shape: saturated, events: 1, delay: 20 * time.Millisecond},
+	{name: "batch of 100", shape: shape{"saturated, 64 connections", 64, 0}, events: 100},
+	{name: "static GIF, steady", shape: steady, events: 1, static: true},
+	{name: "pixel, steady", shape: steady, events: 1},
+	{name: "pixel, broker down", shape: saturated, events: 1, down: true},
+	{name: "batch of 100, broker down", shape: shape{"saturated, 64 connections", 64, 0}, events: 100, down: true},
+}
+
+// measured is one measurement of a case.
+type measured struct {
+	cpuPerEvent float64 // µs
+	rate        float64 // events per second
+	p50, p99    time.Duration
+}
+
+func compare(ctx context.Context, s settings) error {
+	rows := make(map[string][]measured)
+	var chosen []kase
+	for _, k := range kases {
+		if k.static || strings.Contains(k.name, s.only) {
+			chosen = append(chosen, k)
+		}
+	}
+	for round := range s.rounds {
+		for i := range chosen {
+			k := chosen[(i+round)%len(chosen)] // another order each round
+			m, err := measure(ctx, s, k)
+			if err != nil {
+				return fmt.Errorf("%s: %w", k.name, err)
+			}
+			fmt.Fprintf(os.Stderr, "round %d  %-28s %6.2f µs/event  %8.0f/s  p99 %s\n", round+1, k.name, m.cpuPerEvent, m.rate, m.p99.Round(10*time.Microsecond))
+			rows[k.name] = append(rows[k.name], m)
+		}
+	}
+	return publish(s, chosen, rows)
+}
+
+// measure starts the servers of one case anew and loads them.
+func measure(ctx context.Context, s settings, k kase) (m measured, err error) {
+	ports, err := dev.FreePorts(3)
+	if err != nil {
+		return m, err
+	}
+	dir, err := os.MkdirTemp("", "bench-ingest-")
+	if err != nil {
+		return m, err
+	}
+	defer os.RemoveAll(dir)
+	self, err := os.Executable()
+	if err != nil {
+		return m, err
+	}
+	addr := fmt.Sprintf("127.0.0.1:%d", ports[0])
+	broker := fmt.Sprintf("127.0.0.1:%d", ports[1])
+	load := &loader{addr: addr, conns: k.shape.conns, rate: k.shape.rate, ok: "HTTP/1.1 200"}
+	if k.events > 1 {
+		load.ok = "HTTP/1.1 202"
+	}
+	if load.requests, err = prepare(dir, k.events); err != nil {
+		return m, err
+	}
+	var server *process
+	if k.static {
+		server, err = start(ctx, addr, self, "static", addr)
+	} else {
+		var kafka *process
+		if kafka, err = start(ctx, broker, self, "broker", fmt.Sprint(ports[1]), k.delay.String()); err != nil {
+			return m, err
+		}
+		defer kafka.stop()
+		server, err = start(ctx, addr, s.binary, "ingest", "--ingest-listen", addr, "--admin-listen", fmt.Sprintf("127.0.0.1:%d", ports[2]),
+			"--kafka-brokers", broker, "--kafka-unsafe-topic", "--kafka-replication", "1",
+			"--signing-keys", filepath.Join(dir, "signing-keys.json"), "--id-key", filepath.Join(dir, "id.key"), "--log-level", "error")
+		if err == nil && k.down {
+			err = withoutBroker(ctx, load, kafka)
+		}
+	}
+	if err != nil {
+		return m, err
+	}
+	defer server.stop()
+	if m, err = underLoad(ctx, s, k, load, server); err != nil || k.static || k.down {
+		return m, err
+	}
+	held, err := stored(ctx, broker)
+	if want := load.done.Load() * int64(k.events); err == nil && held != want {
+		err = fmt.Errorf("%d events were answered, the broker holds %d", want, held)
+	}
+	return m, err
+}
+
+// withoutBroker ends the broker and waits until beacons are answered without it.
+func withoutBroker(ctx context.Context, load *loader, broker *process) error {
+	probe := loader{addr: load.addr, conns: 1, requests: load.requests, ok: load.ok}
+	if _, err := probe.run(ctx, 100*time.Millisecond); err != nil {
+		return err
+	}
+	broker.stop()
+	return nil
+}
+
+// underLoad warms up and measures.
+func underLoad(ctx context.Context, s settings, k kase, load *loader, server *process) (measured, error) {
+	if _, err := load.run(ctx, s.warm); err != nil {
+		return measured{}, err
+	}
+	before, err := server.cpu()
+	if err != nil {
+		return measured{}, err
+	}
+	warmed := load.done.Load()
+	started := time.Now()
+	seen, err := load.run(ctx, s.measure)
+	if err != nil {
+		return measured{}, err
+	}
+	took := time.Since(started)
+	after, err := server.cpu()
+	if err != nil {
+		return measured{}, err
+	}
+	events := float64(load.done.Load()-warmed) * float64(k.events)
+	if events == 0 {
+		return measured{}, errors.New("nothing was answered")
+	}
+	return measured{
+		cpuPerEvent: float64((after - before).Microseconds()) / events,
+		rate:        events / took.Seconds(),
+		p50:         seen.percentile(50), p99: seen.percentile(99),
+	}, nil
+}
+
+// publish prints the table and writes it to the file.
+func publish(s settings, chosen []kase, rows map[string][]measured) error {
+	var text bytes.Buffer
+	fmt.Fprintf(&text, "ingest: CPU of the server per event, %d rounds of %s, %s\n\n", s.rounds, s.measure, time.Now().UTC().Format(time.DateOnly))
+	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "case\tload\tµs/event\tmin–max\tx static\tmin–max\tevents/s\tp50\tp99")
+	for _, k := range chosen {
+		reference := "static GIF"
+		if k.shape == steady {
+			reference = "static GIF, steady"
+		}
+		cost := column(rows[k.name], func(m measured) float64 { return m.cpuPerEvent })
+		base := column(rows[reference], func(m measured) float64 { return m.cpuPerEvent })
+		ratios := make([]float64, len(cost))
+		for i := range cost {
+			ratios[i] = cost[i] / base[i]
+		}
+		latency := "-\t-"
+		if k.shape.rate > 0 {
+			latency = fmt.Sprintf("%.2f ms\t%.2f ms", median(column(rows[k.name], func(m measured) float64 { return m.p50.Seconds() * 1e3 })),
+				median(column(rows[k.name], func(m measured) float64 { return m.p99.Seconds() * 1e3 })))
+		}
+		fmt.Fprintf(table, "%s\t%s\t%.2f\t%.2f–%.2f\t%.2f\t%.2f–%.2f\t%.0f\t%s\n", k.name, k.shape.name,
+			median(cost), slices.Min(cost), slices.Max(cost), median(cost)/median(base), slices.Min(ratios), slices.Max(ratios),
+			median(column(rows[k.name], func(m measured) float64 { return m.rate })), latency)
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	if base := column(rows["static GIF"], func(m measured) float64 { return m.cpuPerEvent }); slices.Max(base) > 1.25*slices.Min(base) {
+		fmt.Fprintln(&text, "\nThe reference itself varied by more than 1.25: the machine was noisy, run again.")
+	}
+	if _, err := os.Stdout.Write(text.Bytes()); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(s.out), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(s.out, text.Bytes(), 0o644)
+}
+
+// column takes one figure of every round, in the order of the rounds.
+func column(rows []measured, get func(measured) float64) []float64 {
+	out := make([]float64, len(rows))
+	for i, m := range rows {
+		out[i] = get(m)
+	}
+	return out
+}
+
+func median(values []float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	n := len(sorted)
+	return (sorted[(n-1)/2] + sorted[n/2]) / 2
+}

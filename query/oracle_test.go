@@ -1,0 +1,346 @@
+package query
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"math/big"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/adtally/adtally/proto"
+)
+
+// The oracle answers a request from the entries alone: it groups, adds up in
+// big integers and rationals, sorts and cuts, and knows nothing of SQL.
+
+type group struct {
+	bucket int64
+	keys   []string
+	sums   map[string]*big.Int
+	gross  int64
+	spent  map[string]bool
+}
+
+func newGroup() *group { return &group{sums: map[string]*big.Int{}, spent: map[string]bool{}} }
+
+func (g *group) add(name string, n int64) {
+	if g.sums[name] == nil {
+		g.sums[name] = new(big.Int)
+	}
+	g.sums[name].Add(g.sums[name], big.NewInt(n))
+}
+
+func (g *group) sum(name string) *big.Int {
+	if g.sums[name] == nil {
+		return new(big.Int)
+	}
+	return g.sums[name]
+}
+
+func (g *group) addEntry(e *entry) {
+	name := plural(proto.EventType(e.eventType))
+	gross := e.net + e.duplicate + e.invalid + e.orphan
+	g.add(name, e.net)
+	g.add(name+"_gross", gross)
+	g.add(name+"_duplicate", e.duplicate)
+	g.add(name+"_invalid", e.invalid)
+	g.add(name+"_orphan", e.orphan)
+	g.add("duplicates", e.duplicate)
+	g.add("spend", e.spend)
+	g.gross += gross
+	if e.spend != 0 {
+		g.spent[e.texts[6]] = true
+	}
+}
+
+// quotients by name: numerator, denominator, factor and divisor.
+var quotients = map[string][4]string{
+	"ctr":             {"clicks", "impressions", "1", "1"},
+	"viewability":     {"viewable", "impressions", "1", "1"},
+	"conversion_rate": {"conversions", "clicks", "1", "1"},
+	"cpm":             {"spend", "impressions", "1000", "1000000000"},
+	"cpc":             {"spend", "clicks", "1", "1000000000"},
+	"cpa":             {"spend", "conversions", "1", "1000000000"},
+	"spend":           {"spend", "", "1", "1000000000"},
+}
+
+// value returns a metric as a rational, nil for none.
+func (g *group) value(name string) *big.Rat {
+	q, ok := quotients[name]
+	if !ok {
+		return new(big.Rat).SetInt(g.sum(name))
+	}
+	den := big.NewInt(1)
+	if q[1] != "" {
+		den = g.sum(q[1])
+	}
+	if den.Sign() == 0 {
+		return nil
+	}
+	value := new(big.Rat).SetFrac(g.sum(q[0]), den)
+	factor, _ := new(big.Rat).SetString(q[2] + "/" + q[3])
+	return value.Mul(value, factor)
+}
+
+func (g *group) shown(name string) any {
+	if isMoney(name) && len(g.spent) > 1 {
+		return nil
+	}
+	value := g.value(name)
+	switch {
+	case value == nil:
+		return nil
+	case name == "spend":
+		return trimZeros(value.FloatString(9))
+	case quotients[name][0] != "":
+		return trimZeros(value.FloatString(6))
+	default:
+		return json.Number(value.Num().String())
+	}
+}
+
+func isMoney(name string) bool { return quotients[name][0] == "spend" }
+
+func (e *entry) dimension(name string) string {
+	for i, d := range reports.dimensions {
+		switch {
+		case d.Name != name:
+		case i == 0:
+			return strconv.FormatUint(e.advertiser, 10)
+		case i <= 5:
+			return strconv.FormatUint(e.ids[i-1], 10)
+		default:
+			return e.texts[i-6]
+		}
+	}
+	panic("no dimension " + name)
+}
+
+func (e *entry) passes(f Filter) bool {
+	in := slices.Contains(f.Values, e.dimension(f.Dimension))
+	return in == (f.Op == opIn || f.Op == opEq)
+}
+
+// expect answers req with what the API would answer, or nil for mixed currencies.
+func expect(entries []entry, req *Request, advertiser uint64, start, end time.Time, zone *time.Location) map[string]any {
+	g := granularityNamed(req.Granularity)
+	groups, totals := map[string]*group{}, newGroup()
+	for i := range entries {
+		e := &entries[i]
+		if e.advertiser != advertiser || e.minute.Before(start) || !e.minute.Before(end) ||
+			slices.ContainsFunc(req.Filters, func(f Filter) bool { return !e.passes(f) }) {
+			continue
+		}
+		of := group{bucket: bucketOf(e.minute, g, zone)}
+		for _, d := range req.Dimensions {
+			of.keys = append(of.keys, e.dimension(d))
+		}
+		name := fmt.Sprintf("%d %q", of.bucket, of.keys)
+		if groups[name] == nil {
+			groups[name] = newGroup()
+			groups[name].bucket, groups[name].keys = of.bucket, of.keys
+		}
+		groups[name].addEntry(e)
+		totals.addEntry(e)
+	}
+	money := slices.ContainsFunc(req.Metrics, isMoney)
+	if money && len(totals.spent) > 1 && !slices.Contains(req.Dimensions, "currency") {
+		return nil
+	}
+	list := slices.SortedFunc(maps.Values(groups), func(a, b *group) int { return compareGroups(a, b, req) })
+	limit := int(*req.Limit)
+	answer := map[string]any{"truncated": len(list) > limit}
+	if money && len(totals.spent) == 1 && !totals.spent[""] {
+		answer["currency"] = slices.Collect(maps.Keys(totals.spent))[0]
+	}
+	rows := []any{}
+	for _, group := range list[:min(limit, len(list))] {
+		row := map[string]any{"finality": "provisional"}
+		if g.typ != "" {
+			row[g.name] = string(appendBucket(nil, g, zone, group.bucket))
+		}
+		for i, d := range req.Dimensions {
+			row[d] = group.keys[i]
+		}
+		for _, m := range req.Metrics {
+			row[m] = group.shown(m)
+		}
+		rows = append(rows, row)
+	}
+	answer["rows"] = rows
+	sums := map[string]any{}
+	for _, m := range req.Metrics {
+		sums[m] = totals.shown(m)
+	}
+	answer["totals"] = sums
+	return answer
+}
+
+func compareGroups(a, b *group, req *Request) int {
+	for _, o := range req.OrderBy {
+		var c int
+		switch i := slices.Index(req.Dimensions, o.Field); {
+		case i >= 0:
+			c = compareKeys(o.Field, a.keys[i], b.keys[i])
+		case o.Field == req.Granularity:
+			c = cmp.Compare(a.bucket, b.bucket)
+		default:
+			x, y := a.value(o.Field), b.value(o.Field)
+			if x == nil || y == nil { // last in either direction
+				c = cmp.Compare(b2i(x == nil), b2i(y == nil))
+				if c != 0 {
+					return c
+				}
+				continue
+			}
+			c = x.Cmp(y)
+		}
+		if o.Direction == "desc" {
+			c = -c
+		}
+		if c != 0 {
+			return c
+		}
+	}
+	if c := cmp.Compare(a.bucket, b.bucket); c != 0 {
+		return c
+	}
+	for i, d := range req.Dimensions {
+		if c := compareKeys(d, a.keys[i], b.keys[i]); c != 0 {
+			return c
+		}
+	}
+	return 0
+}
+
+func compareKeys(dimension, a, b string) int {
+	if reports.dimension(dimension).ID {
+		x, _ := strconv.ParseUint(a, 10, 64)
+		y, _ := strconv.ParseUint(b, 10, 64)
+		return cmp.Compare(x, y)
+	}
+	return cmp.Compare(a, b)
+}
+
+func b2i(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+func (req *Request) json() string {
+	body := map[string]any{
+		"advertiser": req.Advertiser, "start": req.Start, "end": req.End, "timezone": req.Timezone,
+		"granularity": req.Granularity, "metrics": req.Metrics, "limit": req.Limit,
+	}
+	if len(req.Dimensions) > 0 {
+		body["dimensions"] = req.Dimensions
+	}
+	filters := []any{}
+	for _, f := range req.Filters {
+		filters = append(filters, map[string]any{"dimension": f.Dimension, "op": f.Op, "values": f.Values})
+	}
+	order := []any{}
+	for _, o := range req.OrderBy {
+		order = append(order, map[string]any{"field": o.Field, "direction": o.Direction})
+	}
+	body["filters"], body["order_by"] = filters, order
+	text, _ := json.Marshal(body)
+	return string(text)
+}
+
+func TestReportsAgainstOracle(t *testing.T) {
+	const numReports = 400
+	rnd := rand.New(rand.NewPCG(7, 8))
+	b := newBooks(t)
+	entries := randomEntries(rnd, 8000)
+	for part := range slices.Chunk(entries, 1500) { // several parts, as in life
+		b.insert(t, part...)
+	}
+	b.addTopic(t, 1)
+	b.addMark(t, 0, 1, time.Now())
+	url := serve(t, testConfig(), b.reader, newFixedKeys(), zerolog.Nop())
+	rows, mixed := 0, 0
+	for i := range numReports {
+		req, start, end, zone := randomRequest(rnd)
+		advertiser := uint64(7 + rnd.IntN(3))
+		req.Advertiser = strconv.FormatUint(advertiser, 10)
+		body := req.json()
+		want := expect(entries, &req, advertiser, start, end, zone)
+		status, got := post(t, url, "all", body)
+		if want == nil {
+			mixed++
+			if status != http.StatusUnprocessableEntity || got["code"] != "mixed_currencies" {
+				t.Fatalf("report %d %s: got %d %v, want mixed_currencies", i, body, status, got)
+			}
+			continue
+		}
+		if status != http.StatusOK {
+			t.Fatalf("report %d %s: %d %v", i, body, status, got)
+		}
+		meta := got["meta"].(map[string]any)
+		have := map[string]any{"rows": got["rows"], "totals": got["totals"], "truncated": meta["truncated"]}
+		if meta["currency"] != nil {
+			have["currency"] = meta["currency"]
+		}
+		rows += len(got["rows"].([]any))
+		haveText, wantText := pretty(have), pretty(want)
+		if haveText != wantText {
+			t.Fatalf("report %d %s:\ngot\n%s\nwant\n%s", i, body, head(haveText, wantText), head(wantText, haveText))
+		}
+	}
+	t.Logf("%d reports with %d rows, %d of mixed currencies", numReports, rows, mixed)
+}
+
+func post(t *testing.T, url, key, body string) (int, map[string]any) {
+	t.Helper()
+	req, _ := http.NewRequestWithContext(t.Context(), http.MethodPost, url+"/v1/reports", strings.NewReader(body))
+	req.Header.Set("Authorization", "Bearer "+key)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res.StatusCode, parse(t, text)
+}
+
+func parse(t *testing.T, text []byte) map[string]any {
+	t.Helper()
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.UseNumber()
+	var got map[string]any
+	if err := decoder.Decode(&got); err != nil {
+		t.Fatalf("no JSON: %v\n%.300s", err, text)
+	}
+	return got
+}
+
+func pretty(value any) string {
+	text, _ := json.MarshalIndent(value, "", " ")
+	return string(text)
+}
+
+// head returns a from a little before where it differs from b.
+func head(a, b string) string {
+	i := 0
+	for i < len(a) && i < len(b) && a[i] == b[i] {
+		i++
+	}
+	return a[max(0, i-300):min(len(a), i+300)]
+}

@@ -1,0 +1,154 @@
+package query
+
+import (
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/adtally/adtally/proto"
+)
+
+// odd are texts that a careless statement would take for something else.
+var odd = []string{
+	"", "a", "US", `' OR 1=1 --`, `\'`, `\`, `{x:String}`, "%", "\x00", "é", "a\tb\nc", `"`, "=1", "NULL", "\\x41", "]", "','",
+}
+
+func randomEntries(rnd *rand.Rand, n int) []entry {
+	pick := func(list ...string) string { return list[rnd.IntN(len(list))] }
+	var minutes []time.Time
+	for _, name := range testZones {
+		zone := mustLoad(name)
+		for at := time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC); ; {
+			next, ok := changeAfter(at, zone)
+			if !ok || next.Year() > 2026 {
+				break
+			}
+			minutes = append(minutes, next)
+			at = next.Add(time.Hour)
+		}
+	}
+	entries := make([]entry, n)
+	for i := range entries {
+		e := &entries[i]
+		e.advertiser = uint64(7 + rnd.IntN(3))
+		e.minute = time.Date(2025, 1, 1, 0, rnd.IntN(730*24*60), 0, 0, time.UTC)
+		if rnd.IntN(2) == 0 {
+			around := []int{2 * 60, 48 * 60}[rnd.IntN(2)]
+			e.minute = minutes[rnd.IntN(len(minutes))].Add(time.Duration(rnd.IntN(around)-around/2) * time.Minute)
+		}
+		e.eventType = uint8(proto.EventTypes()[rnd.IntN(len(proto.EventTypes()))])
+		if rnd.IntN(3) > 0 {
+			e.eventType = uint8(1 + rnd.IntN(4))
+		}
+		for j := range e.ids {
+			e.ids[j] = uint64(rnd.IntN(4))
+		}
+		if rnd.IntN(50) == 0 {
+			e.ids[0] = 1<<64 - 1
+		}
+		e.texts = [7]string{
+			pick("US", "CA", "DE", "", "NP"), pick("US-CA", "US-NY", ""), pick("mobile", "desktop"), pick("ios", "android"),
+			pick(odd...), pick("a", "b", ""), "USD",
+		}
+		if e.advertiser == 8 {
+			e.texts[6] = pick("USD", "EUR", "JPY", "")
+		}
+		counts := [4]int64{rnd.Int64N(1000), rnd.Int64N(20), rnd.Int64N(20), 0}
+		if e.eventType == uint8(proto.EventType_EVENT_TYPE_CLICK) {
+			counts[3] = rnd.Int64N(9)
+		}
+		e.net, e.duplicate, e.invalid, e.orphan = counts[0], counts[1], counts[2], counts[3]
+		e.duplicate++ // some gross event made the row
+		switch rnd.IntN(4) {
+		case 0:
+			e.spend = rnd.Int64N(1_000_000_000_000)
+		case 1:
+			e.spend = rnd.Int64() // sums go beyond 64 bits
+		}
+	}
+	return entries
+}
+
+func mustLoad(name string) *time.Location {
+	zone, err := time.LoadLocation(name)
+	if err != nil {
+		panic(err)
+	}
+	return zone
+}
+
+func randomRequest(rnd *rand.Rand) (req Request, start, end time.Time, zone *time.Location) {
+	req.Timezone = testZones[rnd.IntN(len(testZones))]
+	g := granularities[rnd.IntN(len(granularities))]
+	if rnd.IntN(8) == 0 { // where clocks change in the middle of an hour
+		req.Timezone, g = []string{"Australia/Lord_Howe", "Pacific/Chatham"}[rnd.IntN(2)], *granularityNamed("hour")
+	}
+	zone = mustLoad(req.Timezone)
+	req.Granularity = g.name
+	start = time.Date(2025, 1, 1, 0, rnd.IntN(700*24*60), 0, 0, time.UTC)
+	if next, ok := changeAfter(start, zone); ok && rnd.IntN(2) == 0 {
+		start = next.Add(time.Duration(rnd.IntN(3*24*60)-2*24*60) * time.Minute)
+	}
+	end = start.Add(time.Duration(1+rnd.IntN(min(g.maxDays, 500)*24*60)) * time.Minute)
+	if rnd.IntN(2) == 0 {
+		a, b := start.In(zone), end.In(zone).AddDate(0, 0, 1)
+		if g.name == "minute" {
+			b = a.AddDate(0, 0, 1+rnd.IntN(30))
+		}
+		req.Start, req.End = a.Format(dateLayout), b.Format(dateLayout)
+		start, end = firstMinute(a, zone), firstMinute(b, zone)
+	} else {
+		req.Start, req.End = start.In(zone).Format(time.RFC3339), end.UTC().Format(time.RFC3339)
+	}
+	some := func(names []string, most int) []string {
+		names = slices.Clone(names)
+		rnd.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
+		return names[:min(len(names), rnd.IntN(most+1))]
+	}
+	req.Dimensions = some(reports.dimensionNames(), 4)
+	req.Metrics = append(some([]string{"impressions", "spend", "ctr", "cpm", "cpc", "cpa", "conversion_rate", "viewability"}, 3),
+		some(slices.DeleteFunc(reports.metricNames(), func(n string) bool { return n == "impressions" || quotients[n][0] != "" }), 5)...)
+	if len(req.Metrics) == 0 {
+		req.Metrics = []string{"clicks"}
+	}
+	for range rnd.IntN(3) {
+		d := reports.dimensionNames()[rnd.IntN(len(reports.dimensions))]
+		f := Filter{Dimension: d, Op: filterOps[rnd.IntN(4)]}
+		values := []string{"US", "CA", "US-NY", "mobile", "ios", "a", "USD", "EUR", ""}
+		switch {
+		case d == "browser":
+			values = odd
+		case reports.dimension(d).ID:
+			values = []string{"0", "1", "2", "7", "8", "18446744073709551615"}
+		}
+		f.Values = some(values, 4)
+		if len(f.Values) == 0 || f.Op == opEq || f.Op == opNe {
+			f.Values = values[rnd.IntN(len(values)):][:1]
+		}
+		req.Filters = append(req.Filters, f)
+	}
+	columns := append(slices.Clone(req.Dimensions), req.Metrics...)
+	if g.typ != "" {
+		columns = append(columns, g.name)
+	}
+	for _, field := range some(columns, 3) {
+		req.OrderBy = append(req.OrderBy, Order{Field: field, Direction: []string{"", "asc", "desc"}[rnd.IntN(3)]})
+	}
+	limit := []int64{1, 10, 1000, 100_000}[rnd.IntN(4)]
+	req.Limit = &limit
+	return req, start, end, zone
+}
+
+// firstMinute finds the first minute of a day by looking at every one.
+func firstMinute(day time.Time, zone *time.Location) time.Time {
+	date := day.In(zone).Format(dateLayout)
+	t := day.UTC().Truncate(time.Minute)
+	for first := t; ; t = t.Add(-time.Minute) {
+		if t.In(zone).Format(dateLayout) == date {
+			first = t
+		}
+		if day.Sub(t) > 27*time.Hour {
+			return first
+		}
+	}
+}

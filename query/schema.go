@@ -1,0 +1,63 @@
+package query
+
+import "net/http"
+
+type schemaColumn struct {
+	Name        string     `json:"name"`
+	Type        columnType `json:"type"`
+	Description string     `json:"description"`
+	OneCurrency bool       `json:"one_currency,omitempty"`
+}
+
+type schemaGranularity struct {
+	Name    string     `json:"name"`
+	Type    columnType `json:"type,omitempty"`
+	Longest string     `json:"longest_range"`
+}
+
+// schema is what a client may ask. It is made from the lists that validation
+// uses.
+type schema struct {
+	Dimensions    []schemaColumn      `json:"dimensions"`
+	Metrics       []schemaColumn      `json:"metrics"`
+	Granularities []schemaGranularity `json:"granularities"`
+	Ops           []string            `json:"ops"`
+	Formats       []string            `json:"formats"`
+	Limits        map[string]int      `json:"limits"`
+	Notes         []string            `json:"notes"`
+}
+
+var schemaNotes = []string{
+	"Every dimension goes with every metric.",
+	"Metrics with one_currency are never added up over currencies: where there are several, add the dimension currency or filter by one.",
+	"start is inclusive, end exclusive. Dates are days in timezone; timestamps have an offset and are on a whole minute.",
+	"Weeks begin on Mondays. A bucket is named by its start in timezone.",
+	"Rates and prices are rounded half away from zero at 6 places; spend is exact. Without a denominator they are null.",
+	"A row is there if any event of any type was received for it.",
+}
+
+func (s *Server) getSchema(w http.ResponseWriter, _ *http.Request) {
+	out := schema{Ops: filterOps, Formats: formats, Notes: schemaNotes, Limits: map[string]int{
+		"limit":         maxLimit,
+		"default_limit": defaultLimit,
+		"filters":       maxFilters,
+		"filter_values": maxFilterValues,
+		"value_bytes":   maxValueLen,
+		"body_bytes":    maxBodyBytes,
+	}}
+	for i := range reports.dimensions {
+		d := &reports.dimensions[i]
+		out.Dimensions = append(out.Dimensions, schemaColumn{Name: d.Name, Type: d.columnType(), Description: d.description})
+	}
+	for i := range reports.metrics {
+		m := &reports.metrics[i]
+		out.Metrics = append(out.Metrics, schemaColumn{
+			Name: m.name, Type: m.columnType(), Description: m.description, OneCurrency: m.spends(),
+		})
+	}
+	for i := range granularities {
+		g := &granularities[i]
+		out.Granularities = append(out.Granularities, schemaGranularity{Name: g.name, Type: g.typ, Longest: g.longest()})
+	}
+	writeJSONValue(w, out)
+}

@@ -1,0 +1,28 @@
+SELECT
+    advertiser,
+    campaign,
+    ad_group,
+    creative,
+    placement,
+    publisher,
+    country,
+    region,
+    device,
+    os,
+    browser,
+    variant,
+    currency,
+    sumIf(net, event_type = 3) AS m_clicks
+FROM ledger
+WHERE advertiser = {advertiser:UInt64} AND advertiser > 0
+  AND minute >= {start:DateTime('UTC')} AND minute < {end:DateTime('UTC')}
+GROUP BY advertiser, campaign, ad_group, creative, placement, publisher, country, region, device, os, browser, variant, currency WITH TOTALS
+HAVING sum(gross) > 0
+ORDER BY advertiser, campaign, ad_group, creative, placement, publisher, country, region, device, os, browser, variant, currency
+LIMIT {limit:UInt64}
+
+-- parameters
+-- advertiser = 7
+-- end = 2026-11-08 00:00:00
+-- limit = 1001
+-- start = 2026-11-01 00:00:00

@@ -1,0 +1,19 @@
+WITH
+    intDiv(toInt64(toUnixTimestamp(minute)), 86400) AS local_day
+SELECT
+    local_day AS bucket,
+    campaign,
+    sumIf(net, event_type = 3) AS m_clicks
+FROM ledger
+WHERE advertiser = {advertiser:UInt64} AND advertiser > 0
+  AND minute >= {start:DateTime('UTC')} AND minute < {end:DateTime('UTC')}
+GROUP BY bucket, campaign WITH TOTALS
+HAVING sum(gross) > 0
+ORDER BY bucket DESC, campaign
+LIMIT {limit:UInt64}
+
+-- parameters
+-- advertiser = 7
+-- end = 2026-11-08 00:00:00
+-- limit = 1001
+-- start = 2026-11-01 00:00:00

@@ -1,0 +1,16 @@
+SELECT
+    intDiv(toInt64(toUnixTimestamp(minute)), 900) * 900 AS bucket,
+    sumIf(net, event_type = 3) AS m_clicks
+FROM ledger
+WHERE advertiser = {advertiser:UInt64} AND advertiser > 0
+  AND minute >= {start:DateTime('UTC')} AND minute < {end:DateTime('UTC')}
+GROUP BY bucket WITH TOTALS
+HAVING sum(gross) > 0
+ORDER BY bucket
+LIMIT {limit:UInt64}
+
+-- parameters
+-- advertiser = 7
+-- end = 2026-11-07 18:15:00
+-- limit = 1001
+-- start = 2026-10-31 18:15:00
