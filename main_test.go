@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -31,20 +32,13 @@ var brokers = []struct {
 }
 
 // startOn starts a program that uses the real broker.
-func startOn(t *testing.T, kafka *realKafka) *program {
+func startOn(t *testing.T, kafka *dev.Broker) *program {
 	t.Helper()
-	return startProgram(t, "--kafka-brokers", kafka.addr, "--kafka-unsafe-topic", "--kafka-replication", "1")
+	return startProgram(t, "--kafka-brokers", kafka.Addr(), "--kafka-unsafe-topic", "--kafka-replication", "1")
 }
 
-// realKafka is an Apache Kafka broker of its own process.
-type realKafka struct {
-	t    *testing.T
-	dir  string
-	port string
-	addr string
-}
-
-func startKafka(t *testing.T) *realKafka {
+// startKafka starts an Apache Kafka broker that ends with the test.
+func startKafka(t *testing.T) *dev.Broker {
 	t.Helper()
 	for _, need := range []string{"java", "mvn"} {
 		if _, err := exec.LookPath(need); err != nil {
@@ -55,17 +49,16 @@ func startKafka(t *testing.T) *realKafka {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k := &realKafka{t: t, dir: t.TempDir(), port: strconv.Itoa(ports[0]), addr: fmt.Sprintf("127.0.0.1:%d", ports[0])}
-	k.script("start", k.dir, k.port)
-	t.Cleanup(func() { k.script("stop", k.dir) })
-	return k
-}
-
-func (k *realKafka) script(args ...string) {
-	k.t.Helper()
-	if out, err := exec.Command("scripts/kafka.sh", args...).CombinedOutput(); err != nil {
-		k.t.Fatalf("kafka.sh %s: %v\n%s", args[0], err, out)
+	kafka, err := dev.StartBroker(t.Context(), "scripts/kafka.sh", t.TempDir(), ports[0])
+	if err != nil {
+		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		if err := kafka.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return kafka
 }
 
 func TestAPixelABatchAndAReport(t *testing.T) {
@@ -195,10 +188,11 @@ func TestBrokerStoppedInTheMiddleOfALoad(t *testing.T) {
 	kafka := startKafka(t)
 	p := startOn(t, kafka)
 	underLoad(t, p, func(context.Context) {
-		for _, how := range []string{"stop", "kill"} {
+		for _, end := range []func(context.Context) error{kafka.Stop, kafka.Kill} {
 			time.Sleep(time.Duration(200+rand.IntN(500)) * time.Millisecond) // the moment is random, not waited for
-			kafka.script(how, kafka.dir)
-			kafka.script("start", kafka.dir, kafka.port)
+			if err := errors.Join(end(t.Context()), kafka.Start(t.Context())); err != nil {
+				t.Error(err)
+			}
 		}
 	})
 }

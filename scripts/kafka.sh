@@ -63,12 +63,16 @@ java_() {
 		-cp "$libs/*" "$@"
 }
 
+answers() {
+	(exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null
+}
+
 # A random port for the controller: nobody else talks to it.
 free_port() {
 	local port
 	for _ in {1..100}; do
 		port=$((20000 + RANDOM % 12000))
-		if ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+		if ! answers "$port"; then
 			echo "$port"
 			return
 		fi
@@ -81,9 +85,11 @@ prepare() {
 	local dir=$1 port=$2 controller
 	mkdir -p "$dir"
 	[[ -f $dir/pid ]] && is_ours "$dir" && die "process $(<"$dir/pid") serves $dir: scripts/kafka.sh stop $dir"
-	if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
-		die "port $port is taken: stop what listens there, or choose another port"
-	fi
+	for _ in {1..20}; do # a process that was just killed gives its port back late
+		answers "$port" || break
+		sleep 0.1
+	done
+	answers "$port" && die "port $port is taken: stop what listens there, or choose another port"
 	controller=$(free_port)
 	cat >"$dir/server.properties" <<-EOF
 		process.roles=broker,controller
@@ -127,6 +133,14 @@ is_ours() {
 	[[ $args == *"kafka.Kafka $dir/server.properties"* ]]
 }
 
+# lives is for a process that is_ours was true for: one that is ending has no
+# command line any more. A zombie has ended.
+lives() {
+	local state
+	state=$(ps -o stat= -p "$1" 2>/dev/null) || return 1
+	[[ $state != Z* ]]
+}
+
 start() {
 	local dir=$1 port=$2 pid
 	install
@@ -137,7 +151,7 @@ start() {
 	set +m
 	echo "$pid" >"$dir/pid"
 	for _ in {1..600}; do
-		if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+		if answers "$port"; then
 			echo "127.0.0.1:$port"
 			return
 		fi
@@ -155,10 +169,10 @@ end() {
 	if is_ours "$dir"; then
 		kill "-$signal" "$pid" 2>/dev/null || true
 		for _ in {1..600}; do
-			is_ours "$dir" || break
+			lives "$pid" || break
 			sleep 0.05
 		done
-		is_ours "$dir" && die "process $pid does not end; end it by hand"
+		lives "$pid" && die "process $pid does not end; end it by hand"
 	fi
 	rm -f "$dir/pid"
 }

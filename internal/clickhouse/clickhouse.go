@@ -32,7 +32,7 @@ type (
 
 // Config says where ClickHouse is and who we are there.
 type Config struct {
-	Addr         []string      `help:"Native-protocol addresses (host:port), comma-separated." default:"127.0.0.1:9000"`
+	Addr         []string      `help:"Native-protocol addresses (host:port), comma-separated; none means 127.0.0.1:9000, and in run an embedded server."`
 	Database     string        `help:"Database that holds adtally's tables." default:"adtally"`
 	User         string        `help:"User name." default:"default"`
 	PasswordFile string        `help:"File that holds the password; none means an empty password." type:"path"`

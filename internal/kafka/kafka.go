@@ -20,7 +20,7 @@ import (
 // are part of the data format: they are recorded with the ledger and a topic
 // grows only by a new generation.
 type Config struct {
-	Brokers     []string      `help:"Broker addresses (host:port), comma-separated." default:"127.0.0.1:9092"`
+	Brokers     []string      `help:"Broker addresses (host:port), comma-separated; none means 127.0.0.1:9092, and in run an embedded broker."`
 	Topic       string        `help:"Topic of events; the name carries the format version." default:"adtally-events-v1"`
 	Partitions  int32         `help:"Partitions of the topic when it is created." default:"8"`
 	Spread      uint32        `help:"Partitions that one campaign spreads over at most." default:"4"`
@@ -71,12 +71,12 @@ func Ensure(ctx context.Context, client *kgo.Client, cfg Config) (Topic, error) 
 func create(ctx context.Context, adm *kadm.Client, cfg Config) error {
 	minISR := max(1, cfg.Replication-1)
 	settings := map[string]*string{
-		"cleanup.policy":                 kadm.StringPtr("delete"),
-		"message.timestamp.type":         kadm.StringPtr("LogAppendTime"),
-		"retention.bytes":                kadm.StringPtr("-1"),
-		"retention.ms":                   kadm.StringPtr(strconv.FormatInt(cfg.Retention.Milliseconds(), 10)),
-		"min.insync.replicas":            kadm.StringPtr(strconv.Itoa(int(minISR))),
-		"unclean.leader.election.enable": kadm.StringPtr("false"),
+		"cleanup.policy":                 new("delete"),
+		"message.timestamp.type":         new("LogAppendTime"),
+		"retention.bytes":                new("-1"),
+		"retention.ms":                   new(strconv.FormatInt(cfg.Retention.Milliseconds(), 10)),
+		"min.insync.replicas":            new(strconv.Itoa(int(minISR))),
+		"unclean.leader.election.enable": new("false"),
 	}
 	_, err := adm.CreateTopic(ctx, cfg.Partitions, cfg.Replication, settings, cfg.Topic)
 	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {

@@ -22,29 +22,29 @@ type ClickHouse struct {
 
 // StartClickHouse starts a server in a directory of its own and migrates it. It
 // ends with the test.
-func StartClickHouse(t testing.TB) *ClickHouse {
-	t.Helper()
+func StartClickHouse(tb testing.TB) *ClickHouse {
+	tb.Helper()
 	ports, err := dev.FreePorts(2)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	server, err := dev.NewClickHouse(dev.ClickHouseConfig{Dir: t.TempDir(), NativePort: ports[0], HTTPPort: ports[1]}, zerolog.Nop())
+	server, err := dev.NewClickHouse(dev.ClickHouseConfig{Dir: tb.TempDir(), NativePort: ports[0], HTTPPort: ports[1]}, zerolog.Nop())
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- server.Run(ctx) }()
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {
-			t.Errorf("ClickHouse ends with %v", err)
+			tb.Errorf("ClickHouse ends with %v", err)
 		}
 	})
 	ready, stop := context.WithTimeout(ctx, 10*time.Minute) // the first start installs it
 	defer stop()
 	if err := server.Ready(ready); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	as := func(who dev.Credentials) clickhouse.Config {
 		return clickhouse.Config{
@@ -54,18 +54,18 @@ func StartClickHouse(t testing.TB) *ClickHouse {
 	}
 	ch := &ClickHouse{ClickHouse: server, AsWriter: as(server.Writer()), AsReader: as(server.Reader())}
 	if err := clickhouse.Migrate(ctx, ch.AsWriter); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return ch
 }
 
 // Open connects until the test ends.
-func Open(t testing.TB, cfg clickhouse.Config) clickhouse.Conn {
-	t.Helper()
+func Open(tb testing.TB, cfg clickhouse.Config) clickhouse.Conn {
+	tb.Helper()
 	conn, err := clickhouse.Open(cfg)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = conn.Close() }) // nothing is owed on closing
+	tb.Cleanup(func() { _ = conn.Close() }) // nothing is owed on closing
 	return conn
 }
