@@ -58,6 +58,7 @@ func TestLedger(t *testing.T) {
 }
 
 func columnsAreTheTables(t *testing.T, conn clickhouse.Conn) {
+	t.Helper()
 	rows, err := conn.Query(t.Context(), "SELECT name FROM system.columns WHERE database = currentDatabase() AND table = 'ledger' ORDER BY position")
 	if err != nil {
 		t.Fatal(err)
@@ -80,6 +81,7 @@ func columnsAreTheTables(t *testing.T, conn clickhouse.Conn) {
 }
 
 func topicIsRecorded(t *testing.T, l *Ledger) {
+	t.Helper()
 	first := testTopicOf("recorded")
 	got, err := l.OpenTopic(t.Context(), first)
 	if err != nil || got.Lineage != 1 {
@@ -129,6 +131,7 @@ func wantPosition(t *testing.T, l *Ledger, topic Topic, partition int32, next in
 }
 
 func positionsFollowTheMarks(t *testing.T, conn clickhouse.Conn) {
+	t.Helper()
 	l := NewLedger(conn)
 	topic, other := opened(t, l, "positions"), opened(t, l, "other")
 	wantPosition(t, l, topic, 0, 0)
@@ -147,6 +150,7 @@ func positionsFollowTheMarks(t *testing.T, conn clickhouse.Conn) {
 }
 
 func brokenChainsAreRefused(t *testing.T, conn clickhouse.Conn) {
+	t.Helper()
 	l := NewLedger(conn)
 	f := func(name string, spans ...*Span) {
 		t.Helper()
@@ -164,6 +168,7 @@ func brokenChainsAreRefused(t *testing.T, conn clickhouse.Conn) {
 }
 
 func marksHoldTheTotals(t *testing.T, conn clickhouse.Conn) {
+	t.Helper()
 	l := NewLedger(conn)
 	topic := opened(t, l, "totals")
 	insert(t, l, topic, testSpan(0, 0, 100), testSpan(1, 0, 50))
@@ -177,6 +182,7 @@ FROM ledger WHERE topic_id = ?`, topic.ID).Scan(&rows, &marked, &gross, &markGro
 }
 
 func foreignBlockIsSeen(t *testing.T, conn clickhouse.Conn) {
+	t.Helper()
 	l := NewLedger(conn)
 	topic := opened(t, l, "foreign")
 	insert(t, l, topic, testSpan(0, 0, 5))
@@ -247,6 +253,7 @@ func (c *cutter) pass(client net.Conn) {
 }
 
 func lostAnswersAreResolved(t *testing.T, server *testkit.ClickHouse, direct clickhouse.Conn) {
+	t.Helper()
 	proxy := &cutter{target: server.NativeAddr()}
 	cfg := server.AsWriter
 	cfg.Addr = []string{proxy.start(t)}
@@ -284,6 +291,7 @@ func lostAnswersAreResolved(t *testing.T, server *testkit.ClickHouse, direct cli
 }
 
 func survivesKilledServer(t *testing.T, server *testkit.ClickHouse, conn clickhouse.Conn) {
+	t.Helper()
 	l := NewLedger(conn)
 	topic := opened(t, l, "killed")
 	for start := int64(0); start < 50; start += 10 {

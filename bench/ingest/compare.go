@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -112,7 +113,7 @@ func measure(ctx context.Context, s settings, k kase) (m measured, err error) {
 		server, err = start(ctx, addr, self, "static", addr)
 	} else {
 		var kafka *process
-		if kafka, err = start(ctx, broker, self, "broker", fmt.Sprint(ports[1]), k.delay.String()); err != nil {
+		if kafka, err = start(ctx, broker, self, "broker", strconv.Itoa(ports[1]), k.delay.String()); err != nil {
 			return m, err
 		}
 		defer kafka.stop()
@@ -213,10 +214,10 @@ func publish(s settings, chosen []kase, rows map[string][]measured) error {
 	if _, err := os.Stdout.Write(text.Bytes()); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Dir(s.out), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(s.out), 0o750); err != nil {
 		return err
 	}
-	return os.WriteFile(s.out, text.Bytes(), 0o644)
+	return os.WriteFile(s.out, text.Bytes(), 0o600)
 }
 
 // column takes one figure of every round, in the order of the rounds.

@@ -61,7 +61,7 @@ func (l *loader) run(ctx context.Context, length time.Duration) (*result, error)
 	begin := time.Now()
 	for i := range l.conns {
 		wg.Go(func() {
-			c, err := net.Dial("tcp", l.addr)
+			c, err := (&net.Dialer{}).DialContext(ctx, "tcp", l.addr)
 			if err != nil {
 				errs <- err
 				return

@@ -81,7 +81,7 @@ type process struct {
 }
 
 func start(ctx context.Context, addr, path string, args ...string) (*process, error) {
-	p := &process{cmd: exec.CommandContext(ctx, path, args...), addr: addr}
+	p := &process{cmd: exec.CommandContext(ctx, path, args...), addr: addr} //nolint:gosec // the program that is measured
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	log, err := os.CreateTemp("", "bench-*.log")
 	if err != nil {

@@ -27,8 +27,8 @@ func FreePorts(n int) ([]int, error) {
 		if len(ports) == n {
 			return ports, nil
 		}
-		port := firstFreePort + rand.IntN(lastFreePort-firstFreePort) //nolint:gosec // no secret
-		ln, err := net.Listen("tcp", loopback(port))                 //nolint:noctx // returns at once
+		port := firstFreePort + rand.IntN(lastFreePort-firstFreePort)
+		ln, err := net.Listen("tcp", loopback(port)) //nolint:noctx // returns at once
 		if err != nil {
 			continue
 		}
