@@ -1,0 +1,387 @@
+package ingest
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"math/bits"
+	"time"
+	"unicode/utf8"
+	"unsafe"
+
+	"github.com/adtally/adtally/proto"
+)
+
+// reason says why an event of a batch was not counted. The texts are part of
+// the interface.
+type reason string
+
+const (
+	reasonSignature reason = "bad_signature"
+	reasonToken     reason = "bad_token"
+	reasonMissing   reason = "missing_field"
+	reasonValue     reason = "bad_value"
+	reasonType      reason = "unknown_type"
+	reasonTooOld    reason = "too_old"
+	reasonForbidden reason = "forbidden"
+)
+
+var reasons = [...]reason{
+	reasonSignature, reasonToken, reasonMissing, reasonValue, reasonType, reasonTooOld, reasonForbidden,
+}
+
+// rejection is one event that was not counted. The zero value is none.
+type rejection struct {
+	index         int
+	id            []byte
+	reason        reason
+	field, detail string
+}
+
+// Limits of texts in events, in bytes.
+const (
+	maxText         = 64
+	maxIDText       = 128
+	maxRegion       = 16
+	maxMillisDigits = 15
+	maxPriceText    = 32
+)
+
+func missing(f field) rejection {
+	return rejection{reason: reasonMissing, field: fieldNames[f]}
+}
+
+func badValue(f field, detail string) rejection {
+	return rejection{reason: reasonValue, field: fieldNames[f], detail: detail}
+}
+
+// shape rejects what cannot be read as an event at all.
+func (e *rawEvent) shape() rejection {
+	if !e.object {
+		return rejection{reason: reasonValue, detail: "not a JSON object"}
+	}
+	if e.twice != 0 {
+		return badValue(field(bits.TrailingZeros32(uint32(e.twice))), "given twice")
+	}
+	return rejection{}
+}
+
+// eventType reads the field type.
+func (e *rawEvent) eventType() (proto.EventType, rejection) {
+	if e.kind(fieldType) == kindNone {
+		return 0, missing(fieldType)
+	}
+	if e.kind(fieldType) == kindString {
+		if typ, ok := proto.ParseEventType(alias(e.values[fieldType])); ok {
+			return typ, rejection{}
+		}
+	}
+	return 0, rejection{reason: reasonType, field: fieldNames[fieldType], detail: "use " + typeNames}
+}
+
+var typeNames = proto.EventTypeNames()
+
+// text reads a text of at most limit bytes; absent is empty.
+func (e *rawEvent) text(f field, limit int) ([]byte, rejection) {
+	switch e.kind(f) {
+	case kindNone:
+		return nil, rejection{}
+	case kindString:
+		if len(e.values[f]) > limit {
+			return nil, badValue(f, "too long")
+		}
+		return e.values[f], rejection{}
+	default:
+		return nil, badValue(f, "not a string")
+	}
+}
+
+// number reads a 64-bit id, written as a number or in a string; absent is 0.
+func (e *rawEvent) number(f field) (uint64, rejection) {
+	if e.kind(f) == kindNone {
+		return 0, rejection{}
+	}
+	if e.kind(f) == kindOther {
+		return 0, badValue(f, "neither a number nor a string")
+	}
+	n, ok := parseUint(e.values[f])
+	if !ok {
+		return 0, badValue(f, "not an integer from 0 to 18446744073709551615")
+	}
+	return n, rejection{}
+}
+
+// time reads RFC 3339 or milliseconds since 1970, in microseconds.
+func (e *rawEvent) time(absent int64) (int64, rejection) {
+	const want = "neither RFC 3339 nor milliseconds since 1970"
+	text := e.values[fieldTime]
+	switch e.kind(fieldTime) {
+	case kindNone:
+		return absent, rejection{}
+	case kindString:
+		var at time.Time
+		if err := at.UnmarshalText(text); err != nil {
+			return 0, badValue(fieldTime, want)
+		}
+		return at.UnixMicro(), rejection{}
+	case kindNumber:
+		if ms, ok := parseUint(text); ok && len(text) <= maxMillisDigits {
+			return int64(ms) * 1000, rejection{}
+		}
+		return 0, badValue(fieldTime, want)
+	default:
+		return 0, badValue(fieldTime, want)
+	}
+}
+
+// limits are the bounds of event times, in microseconds.
+type limits struct{ maxAge, future int64 }
+
+// setTime gives e its time and reports whether it is young enough to count.
+func (l limits) setTime(e *proto.Event, at int64) bool {
+	switch {
+	case at > e.ReceivedUs+l.future:
+		e.TimeUs = e.ReceivedUs
+		e.InvalidFlags |= uint32(proto.FlagFutureTime)
+	case at < e.ReceivedUs-l.maxAge:
+		return false
+	default:
+		e.TimeUs = at
+	}
+	return true
+}
+
+// fillFromServer makes e of the fields of a server event. Texts of e point
+// into the request: e must be encoded before the request ends.
+func (s *Server) fillFromServer(e *proto.Event, raw *rawEvent, grant Grant, arrival int64) rejection {
+	e.Reset()
+	e.ReceivedUs = arrival
+	var bad rejection
+	if bad = raw.shape(); bad.reason != "" {
+		return bad
+	}
+	if e.Type, bad = raw.eventType(); bad.reason != "" {
+		return bad
+	}
+	if bad = fillNumbers(e, raw); bad.reason != "" {
+		return bad
+	}
+	if !grant.Covers(e.AdvertiserId) {
+		return rejection{reason: reasonForbidden, field: fieldNames[fieldAdvertiser], detail: "the API key does not cover this advertiser"}
+	}
+	if bad = s.fillIDs(e, raw); bad.reason != "" {
+		return bad
+	}
+	if bad = fillTexts(e, raw); bad.reason != "" {
+		return bad
+	}
+	if bad = fillPrice(e, raw); bad.reason != "" {
+		return bad
+	}
+	at, bad := raw.time(arrival)
+	if bad.reason != "" {
+		return bad
+	}
+	return s.place(e, at)
+}
+
+// place sets the time of e or rejects it.
+func (s *Server) place(e *proto.Event, at int64) rejection {
+	if s.limits.setTime(e, at) {
+		return rejection{}
+	}
+	return rejection{reason: reasonTooOld, field: fieldNames[fieldTime], detail: "older than the server's max event age"}
+}
+
+func fillNumbers(e *proto.Event, raw *rawEvent) (bad rejection) {
+	for _, n := range [...]struct {
+		field    field
+		dst      *uint64
+		required bool
+	}{
+		{fieldAdvertiser, &e.AdvertiserId, true},
+		{fieldCampaign, &e.CampaignId, true},
+		{fieldAdGroup, &e.AdGroupId, false},
+		{fieldCreative, &e.CreativeId, false},
+		{fieldPlacement, &e.PlacementId, false},
+		{fieldPublisher, &e.PublisherId, false},
+	} {
+		if n.required && raw.kind(n.field) == kindNone {
+			return missing(n.field)
+		}
+		if *n.dst, bad = raw.number(n.field); bad.reason != "" {
+			return bad
+		}
+		if n.required && *n.dst == 0 {
+			return badValue(n.field, "must be greater than 0")
+		}
+	}
+	return rejection{}
+}
+
+// fillIDs hashes the ids. The event id of an impression is its impression id,
+// so either may stand for both.
+func (s *Server) fillIDs(e *proto.Event, raw *rawEvent) rejection {
+	id, bad := raw.text(fieldID, maxIDText)
+	if bad.reason != "" {
+		return bad
+	}
+	impression, bad := raw.text(fieldImpression, maxIDText)
+	if bad.reason != "" {
+		return bad
+	}
+	if e.Type == proto.EventType_EVENT_TYPE_IMPRESSION {
+		switch {
+		case len(id) == 0:
+			id = impression
+		case len(impression) == 0:
+			impression = id
+		case alias(id) != alias(impression):
+			return badValue(fieldImpression, "the id of an impression is its impression_id; give one of them or both alike")
+		}
+	}
+	if len(id) == 0 {
+		return missing(fieldID)
+	}
+	e.SetEventID(s.ids.Hash(e.AdvertiserId, id))
+	if len(impression) > 0 {
+		e.SetImpressionID(s.ids.Hash(e.AdvertiserId, impression))
+	}
+	return rejection{}
+}
+
+func fillTexts(e *proto.Event, raw *rawEvent) rejection {
+	for _, t := range [...]struct {
+		field field
+		dst   *string
+		limit int
+	}{
+		{fieldCountry, &e.Country, 2},
+		{fieldRegion, &e.Region, maxRegion},
+		{fieldDevice, &e.Device, maxText},
+		{fieldOS, &e.Os, maxText},
+		{fieldBrowser, &e.Browser, maxText},
+		{fieldVariant, &e.Variant, maxText},
+	} {
+		text, bad := raw.text(t.field, t.limit)
+		if bad.reason != "" {
+			return bad
+		}
+		*t.dst = alias(text)
+	}
+	if e.Country != "" {
+		if len(e.Country) != 2 || !isLetter(e.Country[0]) || !isLetter(e.Country[1]) {
+			return badValue(fieldCountry, "not two letters (ISO 3166-1 alpha-2)")
+		}
+		e.Country = upperCountry(e.Country)
+	}
+	// These are not stored yet, but a number or an object here is a mistake
+	// that the sender should hear about.
+	for _, f := range [...]field{fieldUser, fieldIP, fieldUserAgent} {
+		if k := raw.kind(f); k != kindNone && k != kindString {
+			return badValue(f, "not a string")
+		}
+	}
+	return rejection{}
+}
+
+func fillPrice(e *proto.Event, raw *rawEvent) rejection {
+	pricing, bad := raw.text(fieldPricing, maxText)
+	if bad.reason != "" {
+		return bad
+	}
+	if len(pricing) > 0 {
+		var ok bool
+		if e.Pricing, ok = proto.ParsePricing(alias(pricing)); !ok {
+			return badValue(fieldPricing, "use cpm, cpc, cpa or flat")
+		}
+	}
+	currency, bad := raw.text(fieldCurrency, maxText)
+	if bad.reason != "" {
+		return bad
+	}
+	if len(currency) > 0 {
+		if len(currency) != 3 || !isUpper(currency[0]) || !isUpper(currency[1]) || !isUpper(currency[2]) {
+			return badValue(fieldCurrency, "not three upper-case letters (ISO 4217)")
+		}
+		e.Currency = alias(currency)
+	}
+	text := raw.values[fieldPrice]
+	switch {
+	case raw.kind(fieldPrice) == kindNone:
+		return rejection{}
+	case raw.kind(fieldPrice) == kindOther:
+		return badValue(fieldPrice, "not a decimal string")
+	case len(text) > maxPriceText:
+		return badValue(fieldPrice, "too long")
+	case len(pricing) == 0:
+		return missing(fieldPricing)
+	case len(currency) == 0:
+		return missing(fieldCurrency)
+	}
+	nanos, err := proto.ParsePrice(alias(text), e.Pricing)
+	if err != nil {
+		return badValue(fieldPrice, err.Error())
+	}
+	e.PriceNanos = nanos
+	return rejection{}
+}
+
+// parseUint reads a decimal number without sign. All of its digits count.
+func parseUint(text []byte) (uint64, bool) {
+	if len(text) == 0 || len(text) > 20 {
+		return 0, false
+	}
+	n := uint64(0)
+	for _, c := range text {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		hi, lo := bits.Mul64(n, 10)
+		sum, carry := bits.Add64(lo, uint64(c-'0'), 0)
+		if hi != 0 || carry != 0 {
+			return 0, false
+		}
+		n = sum
+	}
+	return n, true
+}
+
+// randomID returns the id of an event that nobody else named.
+func randomID() proto.ID {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails: crypto/rand ends the process instead
+	return proto.ID{Hi: binary.LittleEndian.Uint64(b[:8]), Lo: binary.LittleEndian.Uint64(b[8:])}
+}
+
+// countryNames holds every pair of upper-case letters, so that a country given
+// in lower case costs no memory of its own.
+var countryNames = func() (names [26 * 26 * 2]byte) {
+	for i := range 26 * 26 {
+		names[2*i], names[2*i+1] = 'A'+byte(i/26), 'A'+byte(i%26)
+	}
+	return names
+}()
+
+func upperCountry(two string) string {
+	i := 2 * (int(two[0]|0x20-'a')*26 + int(two[1]|0x20-'a'))
+	return alias(countryNames[i : i+2])
+}
+
+func isUpper(c byte) bool { return 'A' <= c && c <= 'Z' }
+
+// alias reads bytes as a string without a copy. The string lives as long as
+// the bytes stay as they are.
+func alias(b []byte) string {
+	return unsafe.String(unsafe.SliceData(b), len(b)) // #nosec G103 -- a copy per text would be most of what a batch allocates
+}
+
+// clip shortens a text to at most n bytes of whole characters.
+func clip(text []byte, n int) []byte {
+	if len(text) <= n {
+		return text
+	}
+	for n > 0 && !utf8.RuneStart(text[n]) {
+		n--
+	}
+	return text[:n]
+}

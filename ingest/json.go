@@ -1,0 +1,381 @@
+package ingest
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"strconv"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+const (
+	maxDepth  = 64
+	maxNumber = 64 // bytes
+)
+
+// The ways in which JSON can be broken.
+var (
+	errJSON       = errors.New("broken JSON")
+	errUTF8       = errors.New("invalid UTF-8")
+	errDepth      = errors.New("nested deeper than 64")
+	errNumber     = errors.New("a number that is too long or too large")
+	errSurrogate  = errors.New("half a surrogate pair")
+	errEnd        = errors.New("the text ends too early")
+	errControl    = errors.New("a control character in a string")
+	errEscape     = errors.New("an unknown escape in a string")
+	errAfterValue = errors.New("more text after the end")
+)
+
+// scanner reads JSON strictly (RFC 8259), once, without building a tree and
+// without turning numbers into floats. The bytes it hands out point into the
+// text or into its own arena, and live until the next reset.
+type scanner struct {
+	text  []byte
+	pos   int
+	depth int
+	arena []byte // unescaped strings
+}
+
+// kind is the kind of a JSON value.
+type kind uint8
+
+const (
+	kindNone kind = iota // absent, or null
+	kindString
+	kindNumber
+	kindOther // true, false, an array or an object
+)
+
+func (s *scanner) reset(text []byte) error {
+	s.text, s.pos, s.depth, s.arena = text, 0, 0, s.arena[:0]
+	if !utf8.Valid(text) {
+		return errUTF8
+	}
+	return nil
+}
+
+// peek skips white space and returns the next byte, or 0 at the end.
+func (s *scanner) peek() byte {
+	for s.pos < len(s.text) {
+		switch c := s.text[s.pos]; c {
+		case ' ', '\t', '\n', '\r':
+			s.pos++
+		default:
+			return c
+		}
+	}
+	return 0
+}
+
+// take consumes c if it comes next.
+func (s *scanner) take(c byte) bool {
+	if s.peek() != c || c == 0 {
+		return false
+	}
+	s.pos++
+	return true
+}
+
+// expect consumes c.
+func (s *scanner) expect(c byte) error {
+	if s.take(c) {
+		return nil
+	}
+	return s.broken()
+}
+
+func (s *scanner) broken() error {
+	if s.peek() == 0 && s.pos >= len(s.text) {
+		return errEnd
+	}
+	return errJSON
+}
+
+// end reports an error unless only white space is left.
+func (s *scanner) end() error {
+	s.peek()
+	if s.pos < len(s.text) {
+		return errAfterValue
+	}
+	return nil
+}
+
+// enter consumes the opening byte of an array or object.
+func (s *scanner) enter(open byte) error {
+	if err := s.expect(open); err != nil {
+		return err
+	}
+	if s.depth++; s.depth > maxDepth {
+		return errDepth
+	}
+	return nil
+}
+
+// more moves to the next element of an array or object, past the comma, and
+// reports false, past the closing byte, when there is none.
+func (s *scanner) more(closing byte, first bool) (bool, error) {
+	if s.take(closing) {
+		s.depth--
+		return false, nil
+	}
+	if first {
+		return true, nil
+	}
+	if err := s.expect(','); err != nil {
+		return false, err
+	}
+	if s.peek() == closing {
+		return false, errJSON
+	}
+	return true, nil
+}
+
+// key reads a member name and its colon.
+func (s *scanner) key() ([]byte, error) {
+	name, err := s.str()
+	if err != nil {
+		return nil, err
+	}
+	return name, s.expect(':')
+}
+
+// value reads any value. Strings come unescaped, numbers as written; the rest
+// is checked and skipped.
+func (s *scanner) value() (kind, []byte, error) {
+	switch c := s.peek(); c {
+	case '"':
+		text, err := s.str()
+		return kindString, text, err
+	case '{', '[':
+		return kindOther, nil, s.skipNested(c)
+	case 't':
+		return kindOther, nil, s.literal("true")
+	case 'f':
+		return kindOther, nil, s.literal("false")
+	case 'n':
+		return kindNone, nil, s.literal("null")
+	default:
+		text, err := s.number()
+		return kindNumber, text, err
+	}
+}
+
+func (s *scanner) skipNested(open byte) error {
+	if err := s.enter(open); err != nil {
+		return err
+	}
+	for first := true; ; first = false {
+		again, err := s.more(open+2, first) // ']' and '}' are two after their openings
+		if err != nil || !again {
+			return err
+		}
+		if open == '{' {
+			if _, err := s.key(); err != nil {
+				return err
+			}
+		}
+		if _, _, err := s.value(); err != nil {
+			return err
+		}
+	}
+}
+
+func (s *scanner) literal(word string) error {
+	if !bytes.HasPrefix(s.text[s.pos:], []byte(word)) {
+		return errJSON
+	}
+	s.pos += len(word)
+	return nil
+}
+
+// number reads -?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?. Numbers that no
+// float64 holds are refused: another reader of the same text would see
+// infinity.
+func (s *scanner) number() ([]byte, error) {
+	start := s.pos
+	if s.at('-') {
+		s.pos++
+	}
+	if s.at('0') {
+		s.pos++
+	} else if s.digits() == 0 {
+		return nil, s.broken()
+	}
+	if s.at('.') {
+		s.pos++
+		if s.digits() == 0 {
+			return nil, s.broken()
+		}
+	}
+	exponent := s.at('e') || s.at('E')
+	if exponent {
+		s.pos++
+		if s.at('+') || s.at('-') {
+			s.pos++
+		}
+		if s.digits() == 0 {
+			return nil, s.broken()
+		}
+	}
+	text := s.text[start:s.pos]
+	if len(text) > maxNumber {
+		return nil, errNumber
+	}
+	if exponent {
+		if _, err := strconv.ParseFloat(string(text), 64); err != nil {
+			return nil, errNumber
+		}
+	}
+	return text, nil
+}
+
+func (s *scanner) at(c byte) bool { return s.pos < len(s.text) && s.text[s.pos] == c }
+
+func (s *scanner) digits() int {
+	start := s.pos
+	for s.pos < len(s.text) && '0' <= s.text[s.pos] && s.text[s.pos] <= '9' {
+		s.pos++
+	}
+	return s.pos - start
+}
+
+// str reads a string. Most hold no escape and are handed out as they lie.
+func (s *scanner) str() ([]byte, error) {
+	if err := s.expect('"'); err != nil {
+		return nil, err
+	}
+	start := s.pos
+	for i, c := range s.text[start:] {
+		switch {
+		case c == '"':
+			s.pos = start + i + 1
+			return s.text[start : start+i], nil
+		case c == '\\':
+			s.pos = start + i
+			return s.escaped(start)
+		case c < ' ':
+			s.pos = start + i
+			return nil, errControl
+		}
+	}
+	s.pos = len(s.text)
+	return nil, errEnd
+}
+
+// escaped reads the rest of a string that began at start and has its first
+// escape at pos.
+func (s *scanner) escaped(start int) ([]byte, error) {
+	begin := len(s.arena)
+	s.arena = append(s.arena, s.text[start:s.pos]...)
+	for s.pos < len(s.text) {
+		c := s.text[s.pos]
+		s.pos++
+		switch {
+		case c == '"':
+			return s.arena[begin:len(s.arena):len(s.arena)], nil
+		case c < ' ':
+			return nil, errControl
+		case c != '\\':
+			s.arena = append(s.arena, c)
+		default:
+			if err := s.escape(); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return nil, errEnd
+}
+
+func (s *scanner) escape() error {
+	if s.pos >= len(s.text) {
+		return errEnd
+	}
+	c := s.text[s.pos]
+	s.pos++
+	switch c {
+	case '"', '\\', '/':
+		s.arena = append(s.arena, c)
+	case 'b':
+		s.arena = append(s.arena, '\b')
+	case 'f':
+		s.arena = append(s.arena, '\f')
+	case 'n':
+		s.arena = append(s.arena, '\n')
+	case 'r':
+		s.arena = append(s.arena, '\r')
+	case 't':
+		s.arena = append(s.arena, '\t')
+	case 'u':
+		return s.unicode()
+	default:
+		return errEscape
+	}
+	return nil
+}
+
+func (s *scanner) unicode() error {
+	r, err := s.hex4()
+	if err != nil {
+		return err
+	}
+	if utf16.IsSurrogate(r) {
+		if !bytes.HasPrefix(s.text[s.pos:], []byte(`\u`)) {
+			return errSurrogate
+		}
+		s.pos += 2
+		low, err := s.hex4()
+		if err != nil {
+			return err
+		}
+		if r = utf16.DecodeRune(r, low); r == utf8.RuneError {
+			return errSurrogate
+		}
+	}
+	s.arena = utf8.AppendRune(s.arena, r)
+	return nil
+}
+
+func (s *scanner) hex4() (rune, error) {
+	if s.pos+4 > len(s.text) {
+		return 0, errEnd
+	}
+	var code [2]byte
+	for i := range code {
+		hi, lo := unhex(s.text[s.pos+2*i]), unhex(s.text[s.pos+2*i+1])
+		if hi > 15 || lo > 15 {
+			return 0, errEscape
+		}
+		code[i] = hi<<4 | lo
+	}
+	s.pos += 4
+	return rune(binary.BigEndian.Uint16(code[:])), nil
+}
+
+func unhex(c byte) byte {
+	switch {
+	case '0' <= c && c <= '9':
+		return c - '0'
+	case 'a' <= c|0x20 && c|0x20 <= 'f':
+		return c | 0x20 - 'a' + 10
+	default:
+		return 255
+	}
+}
+
+// appendJSON appends text, which is valid UTF-8, as a JSON string.
+func appendJSON[T string | []byte](dst []byte, text T) []byte {
+	const digits = "0123456789abcdef"
+	dst = append(dst, '"')
+	for i := range len(text) {
+		switch c := text[i]; {
+		case c == '"' || c == '\\':
+			dst = append(dst, '\\', c)
+		case c < ' ':
+			dst = append(dst, '\\', 'u', '0', '0', digits[c>>4], digits[c&15])
+		default:
+			dst = append(dst, c)
+		}
+	}
+	return append(dst, '"')
+}

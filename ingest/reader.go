@@ -1,0 +1,323 @@
+package ingest
+
+import (
+	"bytes"
+	"errors"
+)
+
+const (
+	maxWarnings  = 20
+	maxNameShown = 64
+	wrapperIndex = -1 // the index of a warning about the object around the events
+	eventsMember = "events"
+)
+
+var (
+	errEmpty    = errors.New("the body is empty")
+	errNoEvents = errors.New(`not an array, nor an object with the array "events", nor lines of objects`)
+	errTwice    = errors.New(`"events" is given twice`)
+	errTooMany  = errors.New("too many events")
+)
+
+// field is a field of an event in a request.
+type field uint8
+
+const (
+	fieldToken field = iota
+	fieldType
+	fieldID
+	fieldImpression
+	fieldTime
+	fieldAdvertiser
+	fieldCampaign
+	fieldAdGroup
+	fieldCreative
+	fieldPlacement
+	fieldPublisher
+	fieldCountry
+	fieldRegion
+	fieldDevice
+	fieldOS
+	fieldBrowser
+	fieldVariant
+	fieldUser
+	fieldIP
+	fieldUserAgent
+	fieldPrice
+	fieldPricing
+	fieldCurrency
+	fields
+)
+
+var fieldNames = [fields]string{
+	"token", "type", "id", "impression_id", "time", "advertiser_id", "campaign_id", "ad_group_id", "creative_id",
+	"placement_id", "publisher_id", "country", "region", "device", "os", "browser", "variant", "user_id", "ip",
+	"user_agent", "price", "pricing", "currency",
+}
+
+var fieldsByName = func() map[string]field {
+	m := make(map[string]field, fields)
+	for f, name := range fieldNames {
+		m[name] = field(f)
+	}
+	return m
+}()
+
+// fieldSet is a set of fields.
+type fieldSet uint32
+
+const (
+	clientFields fieldSet = 1<<fieldToken | 1<<fieldType | 1<<fieldID | 1<<fieldTime
+	serverFields fieldSet = 1<<fields - 1 - 1<<fieldToken
+)
+
+// rawEvent is one event as it was written: which fields, and their values.
+type rawEvent struct {
+	object bool // false: not even an object
+	given  fieldSet
+	twice  fieldSet
+	kinds  [fields]kind
+	values [fields][]byte
+}
+
+// warning is a field that was not read.
+type warning struct {
+	index int
+	field []byte
+}
+
+// reader reads the events of a body one by one. Whatever it hands out lives as
+// long as the body and until the next start.
+type reader struct {
+	json  scanner
+	known fieldSet
+	max   int
+
+	lines   bool // one object after the other; else an array
+	wrapped bool // the array is a member of an object
+	index   int  // of the event that next read
+	lineEnd int  // where the event before ended
+
+	// follows guesses the next field from the one before: the events of a sender
+	// have their fields in one order, and a comparison is cheaper than a look-up.
+	follows [fields]field
+	last    field
+
+	raw      rawEvent
+	warnings []warning
+	rejected []rejection
+	out      []byte
+	err      error
+}
+
+// start begins a body. Lines of objects are accepted if lines says so.
+func (r *reader) start(body []byte, known fieldSet, limit int, lines bool) {
+	r.known, r.max, r.index = known, limit, -1
+	r.lines, r.wrapped = false, false
+	r.warnings, r.rejected = r.warnings[:0], r.rejected[:0]
+	if r.err = r.json.reset(body); r.err != nil {
+		return
+	}
+	switch r.json.peek() {
+	case 0:
+		r.err = r.emptyOrBroken()
+	case '[':
+		r.err = r.json.enter('[')
+	case '{':
+		r.err = r.startObject(lines)
+	default:
+		r.err = errNoEvents
+	}
+}
+
+func (r *reader) emptyOrBroken() error {
+	if r.json.pos >= len(r.json.text) {
+		return errEmpty
+	}
+	return errJSON
+}
+
+// startObject tells {"events":[…]} from a line, by looking through the object.
+func (r *reader) startObject(lines bool) error {
+	begin := r.json.pos
+	found, err := r.seekEvents(false)
+	switch {
+	case err != nil:
+		return err
+	case found:
+		r.json.pos, r.json.depth = begin, 0
+		r.wrapped = true
+		if _, err := r.seekEvents(true); err != nil {
+			return err
+		}
+		if r.json.peek() != '[' {
+			return errNoEvents
+		}
+		return r.json.enter('[')
+	case lines:
+		r.json.pos, r.json.depth = begin, 0
+		r.lines = true
+		return nil
+	default:
+		return errNoEvents
+	}
+}
+
+// seekEvents moves to the value of the member "events" of the object ahead.
+func (r *reader) seekEvents(warn bool) (bool, error) {
+	if err := r.json.enter('{'); err != nil {
+		return false, err
+	}
+	for first := true; ; first = false {
+		again, err := r.json.more('}', first)
+		if err != nil || !again {
+			return false, err
+		}
+		name, err := r.json.key()
+		if err != nil || string(name) == eventsMember {
+			return true, err
+		}
+		if warn {
+			r.warn(wrapperIndex, name)
+		}
+		if _, _, err := r.json.value(); err != nil {
+			return false, err
+		}
+	}
+}
+
+// next reads the next event into raw and reports whether there was one. After
+// the last, err says whether the body was whole.
+func (r *reader) next() bool {
+	if r.err != nil {
+		return false
+	}
+	again, err := r.advance()
+	if err == nil && again {
+		if r.index++; r.index >= r.max {
+			err = errTooMany
+		} else {
+			err = r.event()
+		}
+	}
+	r.err = err
+	return again && err == nil
+}
+
+func (r *reader) advance() (bool, error) {
+	if r.lines {
+		if r.json.peek() == 0 {
+			return false, r.json.end()
+		}
+		if r.index >= 0 && bytes.IndexByte(r.json.text[r.lineEnd:r.json.pos], '\n') < 0 {
+			return false, errAfterValue
+		}
+		return true, nil
+	}
+	again, err := r.json.more(']', r.index < 0)
+	if err != nil || again {
+		return again, err
+	}
+	if r.wrapped {
+		if err := r.finishWrapper(); err != nil {
+			return false, err
+		}
+	}
+	return false, r.json.end()
+}
+
+// finishWrapper reads what follows the array of {"events":[…]}.
+func (r *reader) finishWrapper() error {
+	for {
+		again, err := r.json.more('}', false)
+		if err != nil || !again {
+			return err
+		}
+		name, err := r.json.key()
+		if err != nil {
+			return err
+		}
+		if string(name) == eventsMember {
+			return errTwice
+		}
+		r.warn(wrapperIndex, name)
+		if _, _, err := r.json.value(); err != nil {
+			return err
+		}
+	}
+}
+
+// event reads one event into raw.
+func (r *reader) event() error {
+	raw := &r.raw
+	raw.given, raw.twice = 0, 0
+	raw.object = r.json.peek() == '{'
+	if !raw.object {
+		_, _, err := r.json.value()
+		r.lineEnd = r.json.pos
+		return err
+	}
+	if err := r.json.enter('{'); err != nil {
+		return err
+	}
+	for first := true; ; first = false {
+		again, err := r.json.more('}', first)
+		if err != nil {
+			return err
+		}
+		if !again {
+			r.lineEnd = r.json.pos
+			return nil
+		}
+		if err := r.member(); err != nil {
+			return err
+		}
+	}
+}
+
+// member reads one field of an event.
+func (r *reader) member() error {
+	name, err := r.json.key()
+	if err != nil {
+		return err
+	}
+	k, value, err := r.json.value()
+	if err != nil {
+		return err
+	}
+	f, ok := r.lookup(name)
+	if !ok || r.known&(1<<f) == 0 {
+		r.warn(r.index, name)
+		return nil
+	}
+	raw := &r.raw
+	raw.twice |= raw.given & (1 << f)
+	raw.given |= 1 << f
+	raw.kinds[f], raw.values[f] = k, value
+	return nil
+}
+
+func (r *reader) lookup(name []byte) (field, bool) {
+	f, ok := r.follows[r.last], true
+	if fieldNames[f] != string(name) {
+		if f, ok = fieldsByName[string(name)]; ok {
+			r.follows[r.last] = f
+		}
+	}
+	r.last = f
+	return f, ok
+}
+
+func (r *reader) warn(index int, name []byte) {
+	if len(r.warnings) < maxWarnings {
+		r.warnings = append(r.warnings, warning{index: index, field: name})
+	}
+}
+
+// kind returns the kind of a field's value; null counts as absent.
+func (e *rawEvent) kind(f field) kind {
+	if e.given&(1<<f) == 0 {
+		return kindNone
+	}
+	return e.kinds[f]
+}

@@ -1,0 +1,219 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+	"github.com/rs/zerolog"
+	"github.com/valyala/fasthttp"
+
+	"github.com/adtally/adtally/ingest/token"
+	"github.com/adtally/adtally/proto"
+)
+
+// Grant is what an API key may do.
+type Grant interface {
+	Allows(scope string) bool
+	Covers(advertiser uint64) bool
+}
+
+// Keys knows the API keys.
+type Keys interface {
+	// Lookup returns the grant of the key that a request carried.
+	Lookup(ctx context.Context, bearer string) (Grant, bool)
+}
+
+// Deps is what a Server works with.
+type Deps struct {
+	Sink Sink
+	// Tokens points to the keys of beacon tokens. Whoever reloads them swaps
+	// the pointer; requests under way keep the keys they began with.
+	Tokens *atomic.Pointer[token.Keyring]
+	Keys   Keys
+	// IDKey hashes ids. It must stay the same as long as ids may repeat.
+	IDKey   proto.IDKey
+	Log     zerolog.Logger
+	Metrics *metrics.Set
+}
+
+// Server answers beacons.
+type Server struct {
+	cfg     Config
+	deps    Deps
+	ids     *proto.IDKey
+	limits  limits
+	log     zerolog.Logger // sampled: what goes wrong per request is counted always
+	metrics *serverMetrics
+
+	inFlight atomic.Int64
+	serving  atomic.Bool
+
+	// The memory of single beacons and of batches is kept apart, so that a
+	// beacon that waits for Kafka does not hold a batch's.
+	singles, batches, readers sync.Pool
+}
+
+var errNotServing = errors.New("not serving beacons")
+
+// New returns a server that does nothing yet.
+func New(cfg Config, deps Deps) (*Server, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("ingest settings: %w", err)
+	}
+	if deps.Sink == nil || deps.Keys == nil || deps.Metrics == nil || deps.Tokens == nil || deps.Tokens.Load() == nil {
+		return nil, errors.New("ingest needs a sink, token keys, API keys and metrics")
+	}
+	s := &Server{
+		cfg:    cfg,
+		deps:   deps,
+		ids:    &deps.IDKey,
+		limits: limits{maxAge: cfg.MaxEventAge.Microseconds(), future: cfg.FutureBound.Microseconds()},
+		log:    sampled(deps.Log),
+	}
+	s.metrics = newServerMetrics(deps.Metrics, s)
+	s.singles.New = func() any { return newScratch(&s.singles) }
+	s.batches.New = func() any { return newScratch(&s.batches) }
+	s.readers.New = func() any { return new(reader) }
+	return s, nil
+}
+
+// sampled lets a few messages of what may happen with every request through.
+func sampled(log zerolog.Logger) zerolog.Logger {
+	return log.Sample(&zerolog.BurstSampler{Burst: 5, Period: 10 * time.Second})
+}
+
+// Ready reports why beacons cannot be accepted at present, or nil.
+func (s *Server) Ready() error {
+	if !s.serving.Load() {
+		return errNotServing
+	}
+	return s.deps.Sink.Ready()
+}
+
+// Run serves beacons until ctx is done. Then it stops accepting, waits for the
+// requests in flight, closes the sink, and returns; its error says what was
+// left undone.
+func (s *Server) Run(ctx context.Context, ln net.Listener) error {
+	srv := s.httpServer()
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(ln) }()
+	s.serving.Store(true)
+	var err error
+	select {
+	case err = <-served:
+		s.serving.Store(false)
+		if err == nil {
+			err = errors.New("the listener was closed")
+		}
+		err = fmt.Errorf("serve beacons: %w", err)
+	case <-ctx.Done():
+		s.serving.Store(false)
+		err = s.drain(srv, served)
+	}
+	// What is owed at shutdown does not end with the context that asked for it.
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.DrainTimeout)
+	defer cancel()
+	return errors.Join(err, s.deps.Sink.Close(closing))
+}
+
+// drain answers what is in flight. Requests still arrive during the delay: the
+// load balancer has not seen yet that the server is not ready.
+func (s *Server) drain(srv *fasthttp.Server, served <-chan error) error {
+	select {
+	case <-time.After(s.cfg.DrainDelay):
+	case err := <-served:
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.DrainTimeout)
+	defer cancel()
+	if err := srv.ShutdownWithContext(ctx); err != nil {
+		return fmt.Errorf("wait for connections to close, %d requests in flight: %w", s.inFlight.Load(), err)
+	}
+	return <-served
+}
+
+// httpServer holds the settings that keep one client from harming the others:
+// nothing is unbounded, and every error is answered and closes the connection.
+func (s *Server) httpServer() *fasthttp.Server {
+	return &fasthttp.Server{
+		Handler:                      s.serve,
+		HeaderReceived:               s.headerReceived,
+		ExpectHandler:                s.expect,
+		ErrorHandler:                 s.unreadable,
+		ReadTimeout:                  s.cfg.ReadTimeout,
+		WriteTimeout:                 s.cfg.WriteTimeout,
+		IdleTimeout:                  s.cfg.IdleTimeout,
+		ReadBufferSize:               s.cfg.MaxHeader,
+		MaxRequestBodySize:           s.cfg.MaxBody,
+		Concurrency:                  s.cfg.MaxConns,
+		MaxConnsPerIP:                s.cfg.MaxConnsPerIP,
+		MaxRequestsPerConn:           s.cfg.MaxConnReqs,
+		TCPKeepalive:                 true,
+		CloseOnShutdown:              true,
+		DisablePreParseMultipartForm: true,
+		StreamRequestBody:            false,
+		ReduceMemoryUsage:            false,
+		NoDefaultServerHeader:        true,
+		NoDefaultContentType:         true,
+		SecureErrorLogMessage:        true,
+		Logger:                       httpLog{s.log},
+	}
+}
+
+// httpLog takes what fasthttp has to say about single connections.
+type httpLog struct{ log zerolog.Logger }
+
+// Printf logs one message of fasthttp.
+func (l httpLog) Printf(format string, args ...any) {
+	l.log.Debug().Str("message", fmt.Sprintf(format, args...)).Msg("http server")
+}
+
+// scratch is the memory of one request until its events are settled.
+type scratch struct {
+	batch   Batch
+	token   proto.Token
+	event   proto.Event
+	payload []byte // that the texts of token point into
+	tally   tally
+}
+
+func newScratch(home *sync.Pool) *scratch {
+	sc := new(scratch)
+	sc.batch.free = func() { home.Put(sc) }
+	return sc
+}
+
+// acquire takes a scratch from a pool; the caller holds its batch.
+func acquire(pool *sync.Pool) *scratch {
+	sc, ok := pool.Get().(*scratch)
+	if !ok {
+		panic("BUG: foreign value in the pool of scratches")
+	}
+	sc.batch.reset()
+	sc.tally = tally{}
+	return sc
+}
+
+// append brings what sc holds to the sink and counts it when it is acked.
+func (s *Server) append(sc *scratch) Outcome {
+	if sc.batch.Len() == 0 {
+		return Acked
+	}
+	out := s.deps.Sink.Append(&sc.batch, s.cfg.AckTimeout)
+	if out == Acked {
+		s.metrics.events(&sc.tally)
+	}
+	return out
+}
+
+// add encodes the event of sc.
+func (s *Server) add(sc *scratch) {
+	sc.batch.add(&sc.event, s.deps.Sink.Partition(&sc.event))
+	sc.tally.add(&sc.event)
+}

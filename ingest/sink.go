@@ -1,0 +1,273 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"github.com/VictoriaMetrics/metrics"
+	"github.com/rs/zerolog"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/adtally/adtally/proto"
+)
+
+// Outcome is what became of a batch within the time that its request had.
+type Outcome uint8
+
+// The outcomes of Append.
+const (
+	// Acked says that every event is in Kafka.
+	Acked Outcome = iota + 1
+	// Refused says that at least one event will not be written: there was no
+	// room to keep the batch, or Kafka will never take it.
+	Refused
+	// Late says that Kafka has not answered for every event yet. It may still.
+	Late
+)
+
+// Sink brings batches to where they are durable. Its methods may be called
+// concurrently.
+type Sink interface {
+	// Partition returns the partition that e belongs to.
+	Partition(e *proto.Event) int32
+	// Append writes b and waits for its outcome, at most wait. After Late the
+	// sink holds b until the outcome is there.
+	Append(b *Batch, wait time.Duration) Outcome
+	// Ready reports why batches would not be acked at present, or nil.
+	Ready() error
+	// Close waits for the batches that are still under way, until ctx is done,
+	// and ends the sink. Its error says what was left.
+	Close(ctx context.Context) error
+}
+
+// metadataMinAge is how soon the producer asks again who leads a partition.
+// With the default of 5 s every change of a leader would cost that long.
+const metadataMinAge = 100 * time.Millisecond
+
+// Topic is where the events go. Partitions and spread are part of the data
+// format: see proto.Partition.
+type Topic struct {
+	Name       string
+	Partitions int
+	Spread     int
+}
+
+// KafkaSink is the Sink that produces to a Kafka topic. A record is never given
+// up: no delivery timeout, no retry limit, and the contexts of records do not
+// end, because a record that was sent once cannot be taken back.
+type KafkaSink struct {
+	client  *kgo.Client
+	topic   Topic
+	cfg     ProduceConfig
+	log     zerolog.Logger // sampled: what goes wrong per event is counted always
+	metrics *sinkMetrics
+
+	// What waits for Kafka now: records, and the memory of their batches.
+	records, bytes atomic.Int64
+	// lateSince is when Kafka began to miss deadlines, in unix nanoseconds, or
+	// 0; any ack ends it.
+	lateSince atomic.Int64
+}
+
+// flight is the sink's part of a batch: its records and who waits for them.
+type flight struct {
+	sink    *KafkaSink
+	records []kgo.Record
+	bytes   int64
+	promise func(*kgo.Record, error)
+	timer   *time.Timer
+	// done has room for the one message of a flight, so the last promise never
+	// blocks: kgo calls promises one after the other.
+	done   chan struct{}
+	left   atomic.Int32
+	failed atomic.Bool
+}
+
+// NewKafkaSink returns a sink for the topic, which must exist. The options say
+// how to reach the brokers. It connects with the first event.
+func NewKafkaSink(cfg ProduceConfig, topic Topic, log zerolog.Logger, set *metrics.Set, opts ...kgo.Opt) (*KafkaSink, error) {
+	if topic.Name == "" || topic.Partitions < 1 || topic.Spread < 1 {
+		return nil, fmt.Errorf("topic %q with %d partitions, spread %d: all three are needed", topic.Name, topic.Partitions, topic.Spread)
+	}
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	compression, err := codec(cfg.Compression)
+	if err != nil {
+		return nil, err
+	}
+	k := &KafkaSink{topic: topic, cfg: cfg, log: sampled(log)}
+	k.metrics = newSinkMetrics(set, k)
+	all := append(append([]kgo.Opt(nil), opts...),
+		kgo.DefaultProduceTopic(topic.Name),
+		kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.RequiredAcks(kgo.AllISRAcks()),
+		kgo.UnknownTopicRetries(-1),
+		kgo.MetadataMinAge(metadataMinAge),
+		kgo.MaxBufferedRecords(cfg.MaxRecords),
+		kgo.MaxBufferedBytes(cfg.MaxBytes),
+		kgo.ProducerLinger(cfg.Linger),
+		kgo.ProducerBatchCompression(compression),
+		kgo.ProducerOnDataLossDetected(func(topic string, partition int32) {
+			k.metrics.dataLoss.Inc()
+			log.Error().Str("topic", topic).Int32("partition", partition).Msg("broker lost acknowledged records")
+		}),
+	)
+	if k.client, err = kgo.NewClient(all...); err != nil {
+		return nil, fmt.Errorf("make kafka producer: %w", err)
+	}
+	return k, nil
+}
+
+// Partition returns the partition of e in the topic.
+func (k *KafkaSink) Partition(e *proto.Event) int32 {
+	return proto.Partition(e, uint32(k.topic.Spread), uint32(k.topic.Partitions))
+}
+
+// Append produces the events of b. It takes all of them or none: a batch that
+// would not fit is refused before its first record.
+func (k *KafkaSink) Append(b *Batch, wait time.Duration) Outcome {
+	start := time.Now()
+	f := &b.flight
+	f.prepare(b)
+	if !k.admit(int64(b.Len()), f.bytes) {
+		k.metrics.outcome(Refused, b.Len())
+		return Refused
+	}
+	f.sink = k
+	b.Hold()
+	for i := range f.records {
+		r := &f.records[i]
+		*r = kgo.Record{Value: b.Event(i), Topic: k.topic.Name, Partition: b.Partition(i), Timestamp: start}
+		k.client.TryProduce(context.Background(), r, f.promise)
+	}
+	out := f.wait(wait)
+	k.metrics.outcome(out, b.Len())
+	k.metrics.seconds.UpdateDuration(start)
+	if out == Late {
+		k.lateSince.CompareAndSwap(0, start.UnixNano())
+		k.log.Warn().Int("events", b.Len()).Dur("waited", wait).Msg("kafka did not acknowledge in time")
+	}
+	return out
+}
+
+// Ready reports that Kafka misses deadlines, until the first ack afterwards.
+func (k *KafkaSink) Ready() error {
+	since := k.lateSince.Load()
+	if since == 0 || k.records.Load() == 0 {
+		return nil
+	}
+	return fmt.Errorf("kafka has not acknowledged in time since %s", time.Unix(0, since).UTC().Format(time.RFC3339))
+}
+
+// Close flushes the producer and closes it.
+func (k *KafkaSink) Close(ctx context.Context) error {
+	err := k.client.Flush(ctx)
+	left := k.records.Load()
+	k.client.Close()
+	if err != nil {
+		return fmt.Errorf("flush kafka producer, %d events unacknowledged: %w", left, err)
+	}
+	return nil
+}
+
+// admit counts a batch in if there is room for it.
+func (k *KafkaSink) admit(records, bytes int64) bool {
+	fits := k.records.Add(records) <= int64(k.cfg.MaxRecords)
+	fits = k.bytes.Add(bytes) <= int64(k.cfg.MaxBytes) && fits
+	if !fits {
+		k.records.Add(-records)
+		k.bytes.Add(-bytes)
+	}
+	return fits
+}
+
+// prepare makes f ready for the events of b.
+func (f *flight) prepare(b *Batch) {
+	n := b.Len()
+	if f.promise == nil {
+		f.promise = func(_ *kgo.Record, err error) { f.settle(b, err) }
+		f.done = make(chan struct{}, 1)
+		f.timer = time.NewTimer(time.Hour)
+		f.timer.Stop()
+	}
+	if cap(f.records) < n {
+		f.records = make([]kgo.Record, n)
+	}
+	f.records = f.records[:n]
+	select {
+	case <-f.done: // of an earlier flight whose request did not wait for it
+	default:
+	}
+	f.left.Store(int32(n))
+	f.failed.Store(false)
+	f.bytes = int64(unsafe.Sizeof(scratch{})) + int64(cap(b.data)) +
+		int64(cap(b.spans))*int64(unsafe.Sizeof(span{})) + int64(cap(f.records))*int64(unsafe.Sizeof(kgo.Record{}))
+}
+
+// settle is the promise of every record of b. The last one wakes the request,
+// once, and gives b up.
+func (f *flight) settle(b *Batch, err error) {
+	k := f.sink
+	if err != nil {
+		f.failed.Store(true)
+		k.fault(err)
+	}
+	if f.left.Add(-1) > 0 {
+		return
+	}
+	if !f.failed.Load() && k.lateSince.Load() != 0 {
+		k.lateSince.Store(0)
+	}
+	k.records.Add(-int64(len(f.records)))
+	k.bytes.Add(-f.bytes)
+	f.done <- struct{}{}
+	b.Release()
+}
+
+// fault counts a record that will not be written.
+func (k *KafkaSink) fault(err error) {
+	if errors.Is(err, kgo.ErrMaxBuffered) {
+		k.metrics.refusals.Inc()
+		return
+	}
+	k.metrics.failures.Inc()
+	k.log.Error().Err(err).Msg("kafka refused an event")
+}
+
+func (f *flight) wait(limit time.Duration) Outcome {
+	f.timer.Reset(limit)
+	select {
+	case <-f.done:
+		f.timer.Stop()
+	case <-f.timer.C:
+		select {
+		case <-f.done: // both at once: it is settled
+		default:
+			return Late
+		}
+	}
+	if f.failed.Load() {
+		return Refused
+	}
+	return Acked
+}
+
+func codec(name string) (kgo.CompressionCodec, error) {
+	switch name {
+	case "none":
+		return kgo.NoCompression(), nil
+	case "lz4":
+		return kgo.Lz4Compression(), nil
+	case "snappy":
+		return kgo.SnappyCompression(), nil
+	case "zstd":
+		return kgo.ZstdCompression(), nil
+	default:
+		return kgo.CompressionCodec{}, errors.New("compression must be none, lz4, snappy or zstd")
+	}
+}
