@@ -298,9 +298,12 @@ func always() error { return nil }
 type ingestKeys struct{ dir *access.Directory }
 
 // Lookup implements ingest.Keys.
-func (k ingestKeys) Lookup(ctx context.Context, bearer string) (ingest.Grant, bool) {
+func (k ingestKeys) Lookup(ctx context.Context, bearer string) (ingest.Grant, error) {
 	grant, err := k.dir.Lookup(ctx, bearer)
-	return ingestGrant{grant}, err == nil
+	if errors.Is(err, access.ErrUnknownKey) {
+		return nil, ingest.ErrUnknownKey
+	}
+	return ingestGrant{grant}, err
 }
 
 type ingestGrant struct{ access.Grant }

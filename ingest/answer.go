@@ -37,6 +37,7 @@ var (
 	errUnavailable = &problem{status: 503, code: "unavailable", title: "The events could not be stored; try again"}
 	errInternal    = &problem{status: 500, code: "internal", title: "The request met a fault of this server"}
 	errNoKey       = &problem{status: 401, code: "unauthorized", title: "Send a valid API key as Authorization: Bearer <key>"}
+	errKeysAway    = &problem{status: 503, code: "unavailable", title: "API keys cannot be checked at present; try again"}
 	errScope       = &problem{status: 403, code: "forbidden", title: "The API key lacks the scope ingest"}
 	errMediaType   = &problem{
 		status: 415, code: "unsupported_media_type", title: "The body must be JSON",

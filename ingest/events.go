@@ -64,10 +64,13 @@ func (s *Server) authorize(ctx *fasthttp.RequestCtx) (Grant, *problem) {
 	}
 	look, cancel := context.WithTimeout(context.Background(), s.cfg.AckTimeout)
 	defer cancel()
-	grant, ok := s.deps.Keys.Lookup(look, string(key))
+	grant, err := s.deps.Keys.Lookup(look, string(key))
 	switch {
-	case !ok:
+	case errors.Is(err, ErrUnknownKey):
 		return nil, errNoKey
+	case err != nil:
+		s.log.Warn().Err(err).Msg("api keys cannot be looked up")
+		return nil, errKeysAway
 	case !grant.Allows(scopeIngest):
 		return nil, errScope
 	default:
@@ -103,6 +106,7 @@ func bodyForm(contentType []byte) (lines, ok bool) {
 	case bytes.EqualFold(media, []byte("application/json")):
 		return false, true
 	case len(media) == 0, bytes.EqualFold(media, []byte("text/plain")),
+		bytes.EqualFold(media, []byte("application/x-www-form-urlencoded")), // what curl -d says of anything
 		bytes.EqualFold(media, []byte("application/x-ndjson")):
 		return true, true
 	default:

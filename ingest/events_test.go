@@ -181,6 +181,7 @@ func TestBatchForms(t *testing.T) {
 	f(`[`+two+`]`, "text/plain;charset=UTF-8")
 	f(`{"events":[`+two+`]}`, "text/plain")
 	f(minimal+"\n"+minimal, "text/plain")
+	f(`{"events":[`+two+`]}`, "application/x-www-form-urlencoded")
 	f(minimal+"\n\n"+minimal+"\n", "application/x-ndjson")
 	f(minimal+"\r\n"+minimal+"\r\n", "Application/X-NDJSON")
 	f(`[`+two+`]`, "application/x-ndjson")
@@ -238,6 +239,7 @@ func TestKeys(t *testing.T) {
 	f("Authorization: Basic all", 401, "unauthorized")
 	f("Authorization: all", 401, "unauthorized")
 	f("Authorization: Bearer report", 403, "forbidden")
+	f("Authorization: Bearer away", 503, "unavailable")
 	if r.do("POST", "/v1/events?key=all", "["+minimal+"]").status != 401 {
 		t.Error("a key in the URL was taken")
 	}

@@ -3,6 +3,7 @@ package ingest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -58,12 +59,17 @@ func (g testGrant) Covers(advertiser uint64) bool {
 // testKeys maps bearer keys to grants. The key "panic" panics.
 type testKeys map[string]Grant
 
-func (k testKeys) Lookup(_ context.Context, bearer string) (Grant, bool) {
-	if bearer == "panic" {
+func (k testKeys) Lookup(_ context.Context, bearer string) (Grant, error) {
+	switch bearer {
+	case "panic":
 		panic("as the test asked")
+	case "away":
+		return nil, errors.New("the keys are away, as the test asked")
 	}
-	g, ok := k[bearer]
-	return g, ok
+	if g, ok := k[bearer]; ok {
+		return g, nil
+	}
+	return nil, ErrUnknownKey
 }
 
 func defaults(tb testing.TB) Config {

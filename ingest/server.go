@@ -25,9 +25,13 @@ type Grant interface {
 
 // Keys knows the API keys.
 type Keys interface {
-	// Lookup returns the grant of the key that a request carried.
-	Lookup(ctx context.Context, bearer string) (Grant, bool)
+	// Lookup returns the grant of the key that a request carried. Its error is
+	// ErrUnknownKey, or says why that cannot be told at present.
+	Lookup(ctx context.Context, bearer string) (Grant, error)
 }
+
+// ErrUnknownKey says that there is no such key, or that it is revoked.
+var ErrUnknownKey = errors.New("unknown API key")
 
 // Deps is what a Server works with.
 type Deps struct {
