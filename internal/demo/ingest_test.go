@@ -20,8 +20,11 @@ import (
 // oneKey is the API key of the test.
 type oneKey struct{}
 
-func (oneKey) Lookup(_ context.Context, bearer string) (ingest.Grant, bool) {
-	return oneKey{}, bearer == testKey
+func (oneKey) Lookup(_ context.Context, bearer string) (ingest.Grant, error) {
+	if bearer != testKey {
+		return nil, ingest.ErrUnknownKey
+	}
+	return oneKey{}, nil
 }
 func (oneKey) Allows(scope string) bool { return scope == "ingest" }
 func (oneKey) Covers(uint64) bool       { return true }
