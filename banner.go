@@ -16,7 +16,7 @@ adtally is up after %s; all state is in %s
   metrics    %s/metrics, /readyz, /debug/pprof
 
 A pixel, as a browser would fetch it:
-  curl -i '%s/i/%s'
+  curl -i -A 'Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0' '%s/i/%s'
 
 A batch, as a server would send it:
   curl -H "Authorization: Bearer $(cat %s)" %s/v1/events -d '{"events":[{"type":"click","id":"first-click","advertiser_id":%d,"campaign_id":%d}]}'

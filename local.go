@@ -13,10 +13,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/VictoriaMetrics/metrics"
 	"github.com/rs/zerolog"
 
 	"github.com/adtally/adtally/aggregate"
-	"github.com/adtally/adtally/ingest"
 	"github.com/adtally/adtally/ingest/token"
 	"github.com/adtally/adtally/internal/access"
 	"github.com/adtally/adtally/internal/clickhouse"
@@ -38,7 +38,7 @@ type runCmd struct {
 	ClickHouseHTTPPort   int    `help:"Port of the embedded ClickHouse, HTTP." default:"8123" name:"clickhouse-http-port"`
 	ClickHouseLibrary    string `help:"libchdb.so to run; none means an installed clickhouse, or else the library from npm." name:"clickhouse-library" type:"path"`
 
-	Ingest     ingest.Config     `embed:"" prefix:"ingest-" group:"Beacons"`
+	taking
 	Query      query.Config      `embed:"" prefix:"query-" group:"Reports"`
 	Aggregate  aggregate.Config  `embed:"" prefix:"aggregate-" group:"Counting"`
 	Kafka      kafka.Config      `embed:"" prefix:"kafka-" group:"Kafka"`
@@ -138,7 +138,10 @@ func (l *local) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	taking, err := newIngest(l.cfg.Ingest, l.cfg.Kafka, files, topic, keys.dir, l.log)
+	if l.cfg.Spool.Dir == "" {
+		l.cfg.Spool.Dir = filepath.Join(l.cfg.Data, "spool")
+	}
+	taking, err := newIngest(&ingestParts{l.cfg.taking, l.cfg.Kafka, files, topic, keys.dir, l.log, metrics.NewSet()})
 	if err != nil {
 		return err
 	}
@@ -221,20 +224,27 @@ func asUser(cfg clickhouse.Config, addr string, who dev.Credentials) clickhouse.
 // secrets returns the files with the keys of this instance, made on the first
 // start.
 func (l *local) secrets() (secrets, error) {
-	files := secrets{SigningKeys: signingKeysFile(l.cfg.Data), IDKey: filepath.Join(l.cfg.Data, "id.key")}
+	files := secrets{
+		SigningKeys: signingKeysFile(l.cfg.Data),
+		IDKey:       filepath.Join(l.cfg.Data, "id.key"),
+		UserKey:     filepath.Join(l.cfg.Data, "user.key"),
+	}
 	if _, err := os.Stat(files.SigningKeys); errors.Is(err, os.ErrNotExist) {
 		if _, err := token.CreateKeyring(files.SigningKeys); err != nil {
 			return files, err
 		}
 	}
-	if _, err := os.Stat(files.IDKey); errors.Is(err, os.ErrNotExist) {
-		var key [16]byte
-		_, _ = rand.Read(key[:]) // never fails
-		if err := writeFile(files.IDKey, []byte(hex.EncodeToString(key[:])+"\n")); err != nil {
-			return files, err
-		}
+	return files, errors.Join(makeKey(files.IDKey, 16), makeKey(files.UserKey, 32))
+}
+
+// makeKey writes a random key of so many bytes, unless there is one.
+func makeKey(path string, length int) error {
+	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+		return err
 	}
-	return files, nil
+	key := make([]byte, length)
+	_, _ = rand.Read(key) // never fails
+	return writeFile(path, []byte(hex.EncodeToString(key)+"\n"))
 }
 
 func signingKeysFile(data string) string { return filepath.Join(data, "signing-keys.json") }

@@ -2,13 +2,9 @@ package main
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
-	"os"
-	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -16,8 +12,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/adtally/adtally/aggregate"
-	"github.com/adtally/adtally/ingest"
-	"github.com/adtally/adtally/ingest/token"
 	"github.com/adtally/adtally/internal/access"
 	"github.com/adtally/adtally/internal/clickhouse"
 	"github.com/adtally/adtally/internal/kafka"
@@ -30,37 +24,6 @@ const (
 	defaultBroker     = "127.0.0.1:9092"
 	defaultClickHouse = "127.0.0.1:9000"
 )
-
-// secrets are what ingest signs and hashes with.
-type secrets struct {
-	SigningKeys string `help:"File of the keys that sign beacon tokens (JSON)." type:"path" required:""`
-	IDKey       string `help:"File of the key under which event ids are hashed (32 hex digits); the same for every instance, for good." type:"path" required:"" name:"id-key"`
-}
-
-type ingestCmd struct {
-	secrets
-	Ingest     ingest.Config     `embed:"" prefix:"ingest-"`
-	Kafka      kafka.Config      `embed:"" prefix:"kafka-"`
-	ClickHouse clickhouse.Config `embed:"" prefix:"clickhouse-"`
-	Admin      ops.AdminConfig   `embed:"" prefix:"admin-"`
-}
-
-// Run takes beacons until ctx is done.
-func (c *ingestCmd) Run(ctx context.Context, e *env) error {
-	keys, err := newDirectory(c.ClickHouse, e.log)
-	if err != nil {
-		return err
-	}
-	topic, err := openTopic(ctx, c.Kafka, e.log)
-	if err != nil {
-		return err
-	}
-	part, err := newIngest(c.Ingest, c.Kafka, c.secrets, topic, keys.dir, e.log)
-	if err != nil {
-		return err
-	}
-	return serve(ctx, c.Admin, e.log, part, keys.role)
-}
 
 type aggregateCmd struct {
 	Aggregate  aggregate.Config  `embed:"" prefix:"aggregate-"`
@@ -187,16 +150,14 @@ func openTopic(ctx context.Context, cfg kafka.Config, log zerolog.Logger) (kafka
 	defer client.Close()
 	for {
 		attempt, cancel := context.WithTimeout(ctx, 10*time.Second)
-		err := client.Ping(attempt)
-		if err == nil {
-			t, err := kafka.Ensure(attempt, client, cfg)
-			cancel()
-			if err == nil && len(t.Unsafe) > 0 {
-				log.Warn().Strs("unsafe", t.Unsafe).Msg("topic could lose acknowledged events; serving all the same, as told")
-			}
+		t, err := kafka.Ensure(attempt, client, cfg)
+		cancel()
+		if err == nil && len(t.Unsafe) > 0 {
+			log.Warn().Strs("unsafe", t.Unsafe).Msg("topic could lose acknowledged events; serving all the same, as told")
+		}
+		if err == nil || errors.Is(err, kafka.ErrTopic) {
 			return t, err
 		}
-		cancel()
 		log.Warn().Err(err).Msg("brokers do not answer yet")
 		select {
 		case <-ctx.Done():
@@ -227,37 +188,6 @@ func newDirectory(cfg clickhouse.Config, log zerolog.Logger) (directory, error) 
 	}
 	run := func(ctx context.Context) error { return errors.Join(dir.Run(ctx), conn.Close()) }
 	return directory{dir: dir, role: role{run: run, ready: ready, set: set}}, nil
-}
-
-func newIngest(cfg ingest.Config, kcfg kafka.Config, files secrets, topic kafka.Topic, keys *access.Directory, log zerolog.Logger) (role, error) {
-	ring, err := token.LoadKeyring(files.SigningKeys)
-	if err != nil {
-		return role{}, err
-	}
-	idKey, err := readIDKey(files.IDKey)
-	if err != nil {
-		return role{}, err
-	}
-	ln, err := listen("ingest", cfg.Listen)
-	if err != nil {
-		return role{}, err
-	}
-	set := metrics.NewSet()
-	target := ingest.Topic{Name: topic.Name, Partitions: int(topic.Partitions), Spread: int(kcfg.Spread)}
-	sink, err := ingest.NewKafkaSink(cfg.ProduceOptions, target, log, set, kafkaOptions(kcfg)...)
-	if err != nil {
-		return role{}, err
-	}
-	var tokens atomic.Pointer[token.Keyring]
-	tokens.Store(ring)
-	server, err := ingest.New(cfg, ingest.Deps{
-		Sink: sink, Tokens: &tokens, Keys: ingestKeys{keys}, IDKey: idKey, Log: log, Metrics: set,
-	})
-	if err != nil {
-		return role{}, err
-	}
-	run := func(ctx context.Context) error { return server.Run(ctx, ln) }
-	return role{run: run, ready: server.Ready, set: set, port: portOf(ln)}, nil
 }
 
 func newAggregate(cfg aggregate.Config, kcfg kafka.Config, ccfg clickhouse.Config, topic kafka.Topic, log zerolog.Logger) (role, error) {
@@ -293,36 +223,3 @@ func newQuery(cfg query.Config, ccfg clickhouse.Config, keys *access.Directory, 
 // always is the readiness of a role that depends on nothing but the directory,
 // which has a check of its own.
 func always() error { return nil }
-
-// ingestKeys shows the directory to ingest, which knows scopes by name.
-type ingestKeys struct{ dir *access.Directory }
-
-// Lookup implements ingest.Keys.
-func (k ingestKeys) Lookup(ctx context.Context, bearer string) (ingest.Grant, error) {
-	grant, err := k.dir.Lookup(ctx, bearer)
-	if errors.Is(err, access.ErrUnknownKey) {
-		return nil, ingest.ErrUnknownKey
-	}
-	return ingestGrant{grant}, err
-}
-
-type ingestGrant struct{ access.Grant }
-
-// Allows implements ingest.Grant.
-func (g ingestGrant) Allows(scope string) bool {
-	scopes, err := access.ParseScopes([]string{scope})
-	return err == nil && g.Grant.Allows(scopes)
-}
-
-func readIDKey(path string) (key proto.IDKey, err error) {
-	text, err := os.ReadFile(path) //nolint:gosec // the file that the operator named
-	if err != nil {
-		return key, fmt.Errorf("read id key: %w", err)
-	}
-	raw, err := hex.DecodeString(strings.TrimSpace(string(text)))
-	if err != nil || len(raw) != len(key) {
-		return key, fmt.Errorf("id key in %s: must be %d hex digits", path, 2*len(key))
-	}
-	copy(key[:], raw)
-	return key, nil
-}

@@ -43,6 +43,9 @@ var (
 		status: 415, code: "unsupported_media_type", title: "The body must be JSON",
 		field: "Content-Type", detail: "use application/json, application/x-ndjson or text/plain",
 	}
+	errLimited = &problem{status: 429, code: string(reasonLimited), title: "The advertiser sends more events than it may; nothing was counted"}
+	errGzip    = &problem{status: 400, code: "bad_encoding", title: "The body is not gzip", field: "Content-Encoding"}
+
 	errEncoding = &problem{
 		status: 415, code: "unsupported_encoding", title: "The body may be packed with gzip only", field: "Content-Encoding",
 	}
@@ -85,26 +88,15 @@ func (s *Server) refuse(ctx *fasthttp.RequestCtx, p *problem) {
 	}
 }
 
-// refuseToken answers a beacon whose token cannot be counted.
-func (s *Server) refuseToken(ctx *fasthttp.RequestCtx, err error) {
-	why, field, detail := tokenReason(err)
-	s.metrics.rejected[why].Inc()
-	title := "The token cannot be counted"
-	if why == reasonSignature {
-		title = "The token was not signed with a key of this server"
-	}
-	s.refuse(ctx, &problem{status: 400, code: string(why), title: title, field: field, detail: detail})
-}
-
-// tokenReason translates an error of token.Keyring.
-func tokenReason(err error) (why reason, field, detail string) {
+// tokenRejection translates an error of token.Keyring.
+func tokenRejection(err error) rejection {
 	if errors.Is(err, token.ErrSignature) {
-		return reasonSignature, "token", ""
+		return rejection{reason: reasonSignature, field: fieldNames[fieldToken], unsigned: true}
 	}
 	if bad, ok := errors.AsType[*token.FieldError](err); ok {
-		return reasonToken, "token." + bad.Field, bad.Problem
+		return rejection{reason: reasonToken, field: "token." + bad.Field, detail: bad.Problem}
 	}
-	return reasonToken, "token", err.Error()
+	return rejection{reason: reasonToken, field: fieldNames[fieldToken], detail: err.Error(), unsigned: errors.Is(err, token.ErrSyntax)}
 }
 
 func answerPixel(ctx *fasthttp.RequestCtx) {
@@ -145,7 +137,7 @@ func answerPreflight(ctx *fasthttp.RequestCtx) {
 func (s *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
 	s.metrics.broken.Inc()
 	rt, _ := s.match(ctx.Request.URI().PathOriginal())
-	if rt == routeClient {
+	if rt == routeClient || rt == routeDoctor {
 		allowOrigin(ctx)
 	}
 	p := errRequest

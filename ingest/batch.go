@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sync/atomic"
 
+	"github.com/adtally/adtally/ingest/spool"
 	"github.com/adtally/adtally/proto"
 )
 
@@ -14,6 +15,7 @@ type Batch struct {
 	data    []byte
 	spans   []span
 	flight  flight
+	entries []spool.Entry
 	holders atomic.Int32
 	free    func()
 }

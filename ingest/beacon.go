@@ -17,51 +17,21 @@ func (s *Server) beacon(ctx *fasthttp.RequestCtx, rt route, text []byte) {
 }
 
 func (s *Server) countBeacon(ctx *fasthttp.RequestCtx, rt route, text []byte, sc *scratch) {
-	var err error
-	sc.payload, err = s.deps.Tokens.Load().VerifyInto(&sc.token, sc.payload, text)
-	if err != nil {
-		s.refuseToken(ctx, err)
-		return
-	}
-	typ, ok := beaconType(rt, ctx.QueryArgs())
-	if !ok {
-		s.metrics.rejected[reasonType].Inc()
-		s.refuse(ctx, &problem{
-			status: 400, code: string(reasonType), title: "The video step is not known", field: "e",
-			detail: "use start, q1, mid, q3, complete, skip, pause, resume, mute, unmute or fullscreen",
-		})
-		return
-	}
-	if rt == routeClick && sc.token.LandingUrl == "" {
-		s.metrics.rejected[reasonToken].Inc()
-		s.refuse(ctx, &problem{
-			status: 400, code: string(reasonToken), title: "The token names no page to go to", field: "token.landing_url",
-			detail: "sign click tokens with a landing_url",
-		})
+	if bad := s.readBeacon(ctx, rt, text, sc, ctx.URI()); bad.reason != "" {
+		s.refuseBeacon(ctx, rt, sc, text, bad)
 		return
 	}
 	if ctx.IsHead() {
 		answerBeacon(ctx, rt, sc)
 		return
 	}
-	now := time.Now()
-	e := &sc.event
-	s.fillFromToken(e, &sc.token, typ, now)
-	if typ == proto.EventType_EVENT_TYPE_CLICK {
-		e.SetEventID(randomID())
-	}
-	at := e.ReceivedUs
-	if ts := ctx.QueryArgs().Peek("ts"); len(ts) > 0 {
-		at = pixelTime(ts, at)
-	}
-	if !s.limits.setTime(e, at) {
-		s.answerTooOld(ctx, rt, sc)
+	s.add(sc)
+	if wait := s.admit(sc); wait > 0 {
+		s.answerLimited(ctx, rt, sc, wait)
 		return
 	}
-	e.InvalidFlags |= uint32(requestFlags(ctx))
-	s.add(sc)
 	switch out := s.append(sc); {
-	case out == Acked:
+	case out.Durable():
 		answerBeacon(ctx, rt, sc)
 	case rt == routeClick:
 		s.metrics.lost[lostBy(out)].Inc()
@@ -71,8 +41,80 @@ func (s *Server) countBeacon(ctx *fasthttp.RequestCtx, rt route, text []byte, sc
 	}
 }
 
+// readBeacon makes the event of sc of a beacon: all of what counts comes from
+// the token. The URL is that of the beacon, which for the doctor is not that of
+// the request.
+func (s *Server) readBeacon(ctx *fasthttp.RequestCtx, rt route, text []byte, sc *scratch, uri *fasthttp.URI) rejection {
+	var err error
+	sc.payload, err = s.deps.Tokens.Load().VerifyInto(&sc.token, sc.payload, text)
+	if err != nil {
+		return tokenRejection(err)
+	}
+	v := &sc.visit
+	s.visit(v, &ctx.Request.Header, uri)
+	typ, ok := beaconType(rt, v.step)
+	if !ok {
+		return rejection{reason: reasonType, field: "e", detail: "use start, q1, mid, q3, complete, skip, pause, resume, mute, unmute or fullscreen"}
+	}
+	if rt == routeClick && sc.token.LandingUrl == "" {
+		return rejection{reason: reasonToken, field: "token.landing_url", detail: "is missing: a click has no page to go to"}
+	}
+	e := &sc.event
+	s.fillFromToken(e, &sc.token, typ, v.now)
+	if typ == proto.EventType_EVENT_TYPE_CLICK {
+		e.SetEventID(randomID())
+	}
+	at := e.ReceivedUs
+	if len(v.ts) > 0 {
+		at = pixelTime(v.ts, at)
+	}
+	if !s.limits.setTime(e, at) {
+		return rejection{reason: reasonTooOld, field: "ts", detail: "events are counted up to " + s.cfg.MaxEventAge.String() + " after they happened"}
+	}
+	s.readSender(v, &ctx.Request.Header, ctx.RemoteAddr())
+	s.stamp(sc, v.decision)
+	return rejection{}
+}
+
+// beaconTitles are the titles of the answers to beacons that are not counted.
+var beaconTitles = map[reason]string{
+	reasonSignature: "The token was not signed with a key of this server",
+	reasonToken:     "The token cannot be counted",
+	reasonType:      "The video step is not known",
+	reasonTooOld:    "The event is too old to be counted",
+}
+
+// refuseBeacon says why a beacon is not counted. A click that is only too old
+// goes on, because the user comes first, and is counted as lost.
+func (s *Server) refuseBeacon(ctx *fasthttp.RequestCtx, rt route, sc *scratch, text []byte, bad rejection) {
+	if ctx.IsGet() {
+		s.metrics.rejected[bad.reason].Inc()
+		s.reportBeacon(rt, sc, text, bad)
+	}
+	if rt == routeClick && bad.reason == reasonTooOld {
+		if ctx.IsGet() {
+			s.metrics.lost[lostTooOld].Inc()
+		}
+		answerBeacon(ctx, rt, sc)
+		return
+	}
+	s.refuse(ctx, &problem{status: 400, code: string(bad.reason), title: beaconTitles[bad.reason], field: bad.field, detail: bad.detail})
+}
+
+// answerLimited turns away the beacon of a tenant that sends too many; a click
+// goes on and is counted as lost.
+func (s *Server) answerLimited(ctx *fasthttp.RequestCtx, rt route, sc *scratch, wait time.Duration) {
+	s.metrics.rejected[reasonLimited].Inc()
+	if rt == routeClick {
+		s.metrics.lost[lostLimited].Inc()
+		answerBeacon(ctx, rt, sc)
+		return
+	}
+	s.refuseLimited(ctx, wait)
+}
+
 // beaconType returns the type of event that a route counts.
-func beaconType(rt route, args *fasthttp.Args) (proto.EventType, bool) {
+func beaconType(rt route, step []byte) (proto.EventType, bool) {
 	switch rt {
 	case routeImpression:
 		return proto.EventType_EVENT_TYPE_IMPRESSION, true
@@ -81,7 +123,7 @@ func beaconType(rt route, args *fasthttp.Args) (proto.EventType, bool) {
 	case routeClick:
 		return proto.EventType_EVENT_TYPE_CLICK, true
 	default:
-		typ, ok := videoSteps[string(args.Peek("e"))]
+		typ, ok := videoSteps[string(step)]
 		return typ, ok
 	}
 }
@@ -106,21 +148,6 @@ func answerBeacon(ctx *fasthttp.RequestCtx, rt route, sc *scratch) {
 		return
 	}
 	answerPixel(ctx)
-}
-
-// answerTooOld refuses a view that nobody will count; a click goes on, because
-// the user comes first, and is counted as lost.
-func (s *Server) answerTooOld(ctx *fasthttp.RequestCtx, rt route, sc *scratch) {
-	s.metrics.rejected[reasonTooOld].Inc()
-	if rt == routeClick {
-		s.metrics.lost[lostTooOld].Inc()
-		answerBeacon(ctx, rt, sc)
-		return
-	}
-	s.refuse(ctx, &problem{
-		status: 400, code: string(reasonTooOld), title: "The event is too old to be counted", field: "ts",
-		detail: "events are counted up to " + s.cfg.MaxEventAge.String() + " after they happened",
-	})
 }
 
 func lostBy(out Outcome) lostReason {

@@ -116,6 +116,7 @@ func TestHeadCountsNothing(t *testing.T) {
 	r.do("HEAD", "/i/"+text[:len(text)-1]+"x", "").want(t, 400)
 }
 
+// TestTokensThatDoNotCount is rows 1, 2, 3 and 9; see TestForgedTokens.
 func TestTokensThatDoNotCount(t *testing.T) {
 	t.Parallel()
 	r := start(t, nil)
@@ -200,6 +201,7 @@ func TestBeaconTooOld(t *testing.T) {
 	r.wantMetric(`adtally_ingest_clicks_lost_total{reason="too_old"}`, "1")
 }
 
+// TestBeaconFlags is rows 8 and 34: flagged and stored, not dropped.
 func TestBeaconFlags(t *testing.T) {
 	t.Parallel()
 	r := start(t, nil)
@@ -250,6 +252,7 @@ func newest(r *rig, n int) *proto.Event {
 	return last
 }
 
+// TestPathsAndMethods is rows 32, 33 and 36.
 func TestPathsAndMethods(t *testing.T) {
 	t.Parallel()
 	r := start(t, func(c *Config) { c.PathPrefix = "/x/y/" })

@@ -22,28 +22,52 @@ func (s *Server) fillFromToken(e *proto.Event, t *proto.Token, typ proto.EventTy
 	impression := s.ids.Hash(t.AdvertiserId, []byte(t.ImpressionId))
 	e.SetImpressionID(impression)
 	e.SetEventID(impression)
-	if t.Expires != 0 && t.Expires < now.Unix() || t.Issued > now.Add(s.cfg.FutureBound).Unix() {
+	if s.expired(t, now) || s.early(t, now) {
 		e.InvalidFlags |= uint32(proto.FlagExpiredToken)
 	}
 }
 
+func (s *Server) expired(t *proto.Token, now time.Time) bool {
+	return t.Expires != 0 && t.Expires < now.Unix()
+}
+
+// early reports a token from the future, beyond what clocks differ.
+func (s *Server) early(t *proto.Token, now time.Time) bool {
+	return t.Issued > now.Add(s.cfg.FutureBound).Unix()
+}
+
 // fillFromClient makes the event of sc of one event of a client batch.
-func (s *Server) fillFromClient(sc *scratch, raw *rawEvent, ring *token.Keyring, now time.Time) rejection {
-	if bad := raw.shape(); bad.reason != "" {
+func (s *Server) fillFromClient(sc *scratch, raw *rawEvent, ring *token.Keyring) rejection {
+	if bad := s.verifyEvent(sc, raw, ring); bad.reason != "" {
 		return bad
 	}
-	if raw.kind(fieldToken) == kindNone {
-		return missing(fieldToken)
+	return s.fillSigned(sc, raw)
+}
+
+// verifyEvent reads the token of an event. Nobody vouches for an event without
+// a valid one.
+func (s *Server) verifyEvent(sc *scratch, raw *rawEvent, ring *token.Keyring) rejection {
+	bad := raw.shape()
+	switch {
+	case bad.reason != "":
+	case raw.kind(fieldToken) == kindNone:
+		bad = missing(fieldToken)
+	case raw.kind(fieldToken) != kindString:
+		bad = badValue(fieldToken, "not a string")
+	default:
+		var err error
+		sc.payload, err = ring.VerifyInto(&sc.token, sc.payload, raw.values[fieldToken])
+		if err == nil {
+			return rejection{}
+		}
+		return tokenRejection(err)
 	}
-	if raw.kind(fieldToken) != kindString {
-		return badValue(fieldToken, "not a string")
-	}
-	var err error
-	sc.payload, err = ring.VerifyInto(&sc.token, sc.payload, raw.values[fieldToken])
-	if err != nil {
-		why, field, detail := tokenReason(err)
-		return rejection{reason: why, field: field, detail: detail}
-	}
+	bad.unsigned = true
+	return bad
+}
+
+// fillSigned makes the event of sc of its token and of what came beside it.
+func (s *Server) fillSigned(sc *scratch, raw *rawEvent) rejection {
 	typ, bad := raw.eventType()
 	if bad.reason != "" {
 		return bad
@@ -53,7 +77,7 @@ func (s *Server) fillFromClient(sc *scratch, raw *rawEvent, ring *token.Keyring,
 		return bad
 	}
 	e := &sc.event
-	s.fillFromToken(e, &sc.token, typ, now)
+	s.fillFromToken(e, &sc.token, typ, sc.visit.now)
 	if typ == proto.EventType_EVENT_TYPE_CLICK || typ == proto.EventType_EVENT_TYPE_CONVERSION {
 		e.SetEventID(s.clientID(e.AdvertiserId, id))
 	}
@@ -64,7 +88,11 @@ func (s *Server) fillFromClient(sc *scratch, raw *rawEvent, ring *token.Keyring,
 	if bad.reason != "" {
 		return bad
 	}
-	return s.place(e, at)
+	if bad = s.place(e, at); bad.reason != "" {
+		return bad
+	}
+	s.stamp(sc, s.decideEvent(&sc.visit, raw))
+	return rejection{}
 }
 
 // clientID returns the id of an event that may happen more than once in an

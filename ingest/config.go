@@ -26,6 +26,12 @@ type Config struct {
 	MaxEventAge time.Duration `default:"744h" help:"Events older than this are rejected as too_old."`
 	FutureBound time.Duration `default:"5m" help:"Events further ahead than this are set to their arrival and flagged."`
 
+	TrustedProxies []string `help:"Networks and addresses of our own proxies, comma-separated; of others X-Forwarded-For is not believed."`
+
+	TenantRate   int `default:"0" help:"Events a second of one advertiser; more are refused with 429. 0 is no limit."`
+	TenantBurst  int `default:"0" help:"Events of one advertiser at once; 0 is those of two seconds, and a full batch at least."`
+	RejectedRate int `default:"20" help:"Records a second for the rejected topic about what bears no valid signature, and ten times as many about beacons that do; the rest is only counted."`
+
 	MaxHeader      int           `default:"8192" help:"Bytes in one request line with its headers."`
 	MaxConns       int           `default:"20000" help:"Connections at once; each costs about 20 KiB."`
 	MaxConnsPerIP  int           `default:"0" help:"Connections at once from one address; 0 is no limit, as behind a load balancer."`
@@ -63,6 +69,9 @@ func (c *Config) Validate() error {
 		{"max conns", c.MaxConns, 1},
 		{"max conns per ip", c.MaxConnsPerIP, 0},
 		{"max conn reqs", c.MaxConnReqs, 1},
+		{"tenant rate", c.TenantRate, 0},
+		{"tenant burst", c.TenantBurst, 0},
+		{"rejected rate", c.RejectedRate, 0},
 	} {
 		if n.value < n.least {
 			return fmt.Errorf("%s is %d, it must be at least %d", n.name, n.value, n.least)
@@ -70,6 +79,9 @@ func (c *Config) Validate() error {
 	}
 	if c.MaxBatch > maxMaxBatch {
 		return fmt.Errorf("max batch is %d, it must be at most %d", c.MaxBatch, maxMaxBatch)
+	}
+	if c.TenantBurst > 0 && c.TenantBurst < c.MaxBatch {
+		return fmt.Errorf("tenant burst is %d, it must hold a batch of %d", c.TenantBurst, c.MaxBatch)
 	}
 	for _, d := range []struct {
 		name  string
@@ -90,6 +102,14 @@ func (c *Config) Validate() error {
 		return errors.New("future bound and drain delay must not be negative")
 	}
 	return c.ProduceOptions.Validate()
+}
+
+// burst is the number of events of one advertiser at once.
+func (c *Config) burst() int {
+	if c.TenantBurst > 0 {
+		return c.TenantBurst
+	}
+	return max(2*c.TenantRate, c.MaxBatch)
 }
 
 // Validate reports the first setting that cannot work.

@@ -5,7 +5,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
-	"time"
+	"strings"
 
 	"github.com/valyala/fasthttp"
 )
@@ -14,23 +14,23 @@ const scopeIngest = "ingest"
 
 // clientBatch answers POST /e: events with tokens, from apps and pages.
 func (s *Server) clientBatch(ctx *fasthttp.RequestCtx) {
-	r, ok := s.read(ctx, clientFields)
+	r, ok := s.read(ctx, routeClient, clientFields)
 	if !ok {
 		return
 	}
 	sc := acquire(&s.batches)
-	now := time.Now()
+	v := &sc.visit
+	s.visit(v, &ctx.Request.Header, ctx.URI())
+	s.readSender(v, &ctx.Request.Header, ctx.RemoteAddr())
 	ring := s.deps.Tokens.Load()
-	flags := uint32(requestFlags(ctx))
 	for r.next() {
-		if bad := s.fillFromClient(sc, &r.raw, ring, now); bad.reason != "" {
-			r.reject(bad)
+		if bad := s.fillFromClient(sc, &r.raw, ring); bad.reason != "" {
+			r.reject(sc.refuseSigned(bad))
 			continue
 		}
-		sc.event.InvalidFlags |= flags
 		s.add(sc)
 	}
-	s.settle(ctx, r, sc)
+	s.settle(ctx, routeClient, r, sc)
 }
 
 // serverBatch answers POST /v1/events: events with explicit fields, from
@@ -41,20 +41,21 @@ func (s *Server) serverBatch(ctx *fasthttp.RequestCtx) {
 		s.refuse(ctx, p)
 		return
 	}
-	r, ok := s.read(ctx, serverFields)
+	r, ok := s.read(ctx, routeServer, serverFields)
 	if !ok {
 		return
 	}
 	sc := acquire(&s.batches)
-	now := time.Now().UnixMicro()
+	s.visit(&sc.visit, &ctx.Request.Header, ctx.URI())
+	sc.visit.flags = 0 // those of the server's own request
 	for r.next() {
-		if bad := s.fillFromServer(&sc.event, &r.raw, grant, now); bad.reason != "" {
-			r.reject(bad)
+		if bad := s.fillFromServer(sc, &r.raw, grant); bad.reason != "" {
+			r.reject(refusal{rejection: bad, advertiser: sc.event.AdvertiserId})
 			continue
 		}
 		s.add(sc)
 	}
-	s.settle(ctx, r, sc)
+	s.settle(ctx, routeServer, r, sc)
 }
 
 func (s *Server) authorize(ctx *fasthttp.RequestCtx) (Grant, *problem) {
@@ -79,7 +80,7 @@ func (s *Server) authorize(ctx *fasthttp.RequestCtx) (Grant, *problem) {
 }
 
 // read begins the body of a batch request, or answers why it cannot be read.
-func (s *Server) read(ctx *fasthttp.RequestCtx, known fieldSet) (*reader, bool) {
+func (s *Server) read(ctx *fasthttp.RequestCtx, rt route, known fieldSet) (*reader, bool) {
 	lines, ok := bodyForm(ctx.Request.Header.ContentType())
 	if !ok {
 		s.refuse(ctx, errMediaType)
@@ -87,6 +88,9 @@ func (s *Server) read(ctx *fasthttp.RequestCtx, known fieldSet) (*reader, bool) 
 	}
 	body, p := s.body(ctx)
 	if p != nil {
+		if p == errGzip {
+			s.reportBody(rt, p.code, p.title, nil, 0)
+		}
 		s.refuse(ctx, p)
 		return nil, false
 	}
@@ -127,7 +131,7 @@ func (s *Server) body(ctx *fasthttp.RequestCtx) ([]byte, *problem) {
 		case errors.Is(err, fasthttp.ErrBodyTooLarge):
 			return nil, s.tooLarge("bytes of the unpacked body", limit)
 		case err != nil:
-			return nil, &problem{status: 400, code: "bad_encoding", title: "The body is not gzip", field: "Content-Encoding"}
+			return nil, errGzip
 		}
 		return body, nil
 	default:
@@ -135,9 +139,18 @@ func (s *Server) body(ctx *fasthttp.RequestCtx) ([]byte, *problem) {
 	}
 }
 
+// refuseSigned adds to a rejection what an authentic token says. The texts of
+// the token do not outlive its event.
+func (sc *scratch) refuseSigned(bad rejection) refusal {
+	if bad.unsigned {
+		return refusal{rejection: bad}
+	}
+	return refusal{rejection: bad, advertiser: sc.token.AdvertiserId, keyID: strings.Clone(sc.token.KeyId)}
+}
+
 // reject notes that the event just read is not counted.
-func (r *reader) reject(bad rejection) {
-	bad.index = r.index
+func (r *reader) reject(bad refusal) {
+	bad.index, bad.text = r.index, r.json.text[r.begin:r.lineEnd]
 	if r.raw.object && r.raw.kind(fieldID) == kindString {
 		bad.id = clip(r.raw.values[fieldID], maxIDText)
 	}
@@ -146,22 +159,44 @@ func (r *reader) reject(bad rejection) {
 
 // settle brings a batch that was read to the sink and answers. A body that
 // broke off counts nothing, whatever came before.
-func (s *Server) settle(ctx *fasthttp.RequestCtx, r *reader, sc *scratch) {
+func (s *Server) settle(ctx *fasthttp.RequestCtx, rt route, r *reader, sc *scratch) {
+	defer func() {
+		sc.batch.Release()
+		s.readers.Put(r)
+	}()
+	if p := s.unread(r); p != nil {
+		if !errors.Is(r.err, errTooMany) {
+			s.reportBody(rt, p.code, p.detail, r.json.text, r.json.pos)
+		}
+		s.refuse(ctx, p)
+		return
+	}
+	if wait := s.admit(sc); wait > 0 {
+		s.metrics.rejected[reasonLimited].Add(sc.batch.Len())
+		s.refuseLimited(ctx, wait)
+		return
+	}
+	if !s.append(sc).Durable() {
+		s.refuse(ctx, errUnavailable)
+		return
+	}
+	s.answerBatch(ctx, r, sc.batch.Len())
+	s.reportEvents(rt, r, sc.visit.now)
+}
+
+// unread says why a body was not read to its end, or nil.
+func (s *Server) unread(r *reader) *problem {
 	switch {
+	case r.err == nil:
+		return nil
 	case errors.Is(r.err, errTooMany):
-		s.refuse(ctx, s.tooLarge("events of a batch", s.cfg.MaxBatch))
-	case r.err != nil:
-		s.refuse(ctx, &problem{
+		return s.tooLarge("events of a batch", s.cfg.MaxBatch)
+	default:
+		return &problem{
 			status: 400, code: "bad_json", title: "The body cannot be read; nothing was counted",
 			detail: r.err.Error() + " at byte " + strconv.Itoa(r.json.pos),
-		})
-	case s.append(sc) != Acked:
-		s.refuse(ctx, errUnavailable)
-	default:
-		s.answerBatch(ctx, r, sc.batch.Len())
+		}
 	}
-	sc.batch.Release()
-	s.readers.Put(r)
 }
 
 // answerBatch says what became of each event.
@@ -170,9 +205,10 @@ func (s *Server) answerBatch(ctx *fasthttp.RequestCtx, r *reader, accepted int) 
 	out = append(out, `{"accepted":`...)
 	out = strconv.AppendInt(out, int64(accepted), 10)
 	out = append(out, `,"rejected":[`...)
-	for i, bad := range r.rejected {
+	for i := range r.rejected {
+		bad := &r.rejected[i]
 		s.metrics.rejected[bad.reason].Inc()
-		out = appendRejection(out, i, &bad)
+		out = appendRejection(out, i, bad)
 	}
 	out = append(out, ']')
 	if len(r.warnings) > 0 {
@@ -191,7 +227,7 @@ func (s *Server) answerBatch(ctx *fasthttp.RequestCtx, r *reader, accepted int) 
 	r.out = out
 }
 
-func appendRejection(out []byte, i int, bad *rejection) []byte {
+func appendRejection(out []byte, i int, bad *refusal) []byte {
 	if i > 0 {
 		out = append(out, ',')
 	}

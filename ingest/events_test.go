@@ -221,6 +221,7 @@ func TestUnknownFieldsAreCountedAndReported(t *testing.T) {
 	}
 }
 
+// TestKeys is row 30.
 func TestKeys(t *testing.T) {
 	t.Parallel()
 	r := start(t, nil)

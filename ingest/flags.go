@@ -1,37 +1,9 @@
 package ingest
 
-import (
-	"bytes"
+import "bytes"
 
-	"github.com/valyala/fasthttp"
-
-	"github.com/adtally/adtally/proto"
-)
-
-// requestChecks are the checks of the request that a browser or an app sent.
-// Nothing is dropped for them: the event counts as gross, not as net.
-var requestChecks = [...]func(*fasthttp.RequestCtx) proto.Flag{prefetched, unexpanded}
-
-// requestFlags returns what all checks say of a request.
-func requestFlags(ctx *fasthttp.RequestCtx) proto.Flag {
-	var flags proto.Flag
-	for _, check := range requestChecks {
-		flags |= check(ctx)
-	}
-	return flags
-}
-
-// prefetched flags requests for a page that nobody looks at yet.
-func prefetched(ctx *fasthttp.RequestCtx) proto.Flag {
-	h := &ctx.Request.Header
-	for _, name := range [...]string{"Sec-Purpose", "Purpose", "X-Moz", "X-Purpose"} {
-		if value := h.Peek(name); len(value) > 0 && speculative(value) {
-			return proto.FlagPrefetch
-		}
-	}
-	return 0
-}
-
+// speculative reports whether the value of a purpose header is that of a
+// request for a page that nobody looks at yet.
 func speculative(purpose []byte) bool {
 	for _, word := range [...]string{"prefetch", "prerender", "preview"} {
 		if containsFold(purpose, word) {
@@ -52,57 +24,54 @@ func containsFold(text []byte, word string) bool {
 	return false
 }
 
-// unexpanded flags requests whose URL holds a macro that nobody replaced.
-func unexpanded(ctx *fasthttp.RequestCtx) proto.Flag {
-	query := ctx.Request.URI().QueryString()
-	if bytes.IndexByte(query, '%') < 0 && bytes.IndexByte(query, '[') < 0 && bytes.IndexByte(query, '$') < 0 {
-		return 0
-	}
-	// %%NAME%% does not survive decoding (%NA is no escape, %CA is one), the
-	// others may have come escaped.
-	if holdsMacro(query) {
-		return proto.FlagUnexpandedMacro
-	}
-	for _, value := range ctx.QueryArgs().All() {
-		if holdsMacro(value) {
-			return proto.FlagUnexpandedMacro
-		}
-	}
-	return 0
+// mayHoldMacro tells most texts without a macro at the cost of a few searches.
+func mayHoldMacro(text []byte) bool {
+	return bytes.IndexByte(text, '%') >= 0 || bytes.IndexByte(text, '[') >= 0 || bytes.IndexByte(text, '$') >= 0
 }
 
 // holdsMacro reports whether text holds ${NAME}, [NAME] or %%NAME%%.
-func holdsMacro(text []byte) bool {
+func holdsMacro(text []byte) bool { return len(findMacro(text)) > 0 }
+
+// findMacro returns the first macro in text, or nil.
+func findMacro(text []byte) []byte {
+	if !mayHoldMacro(text) {
+		return nil
+	}
 	for i := range text {
-		rest := text[i:]
+		rest, n := text[i:], 0
 		switch {
-		case rest[0] == '[' && macroName(rest[1:], "]"):
-			return true
-		case bytes.HasPrefix(rest, []byte("${")) && macroName(rest[2:], "}"):
-			return true
-		case bytes.HasPrefix(rest, []byte("%%")) && macroName(rest[2:], "%%"):
-			return true
+		case rest[0] == '[':
+			n = macroEnd(rest, 1, "]")
+		case bytes.HasPrefix(rest, []byte("${")):
+			n = macroEnd(rest, 2, "}")
+		case bytes.HasPrefix(rest, []byte("%%")):
+			n = macroEnd(rest, 2, "%%")
+		}
+		if n > 0 {
+			return rest[:n]
 		}
 	}
-	return false
+	return nil
 }
 
 // maxMacro is the longest name of a macro; it keeps the search linear.
 const maxMacro = 64
 
-// macroName reports whether text begins with a name that ends at end. Names
-// begin with a letter: [0] and [] are indexes, not macros.
-func macroName(text []byte, end string) bool {
-	n := bytes.Index(text[:min(len(text), maxMacro+len(end))], []byte(end))
-	if n <= 0 || !isLetter(text[0]) {
-		return false
+// macroEnd returns the length of the macro that text begins with, or 0: its name
+// follows begin bytes and goes on to end. Names begin with a letter: [0] and []
+// are indexes, not macros.
+func macroEnd(text []byte, begin int, end string) int {
+	name := text[begin:]
+	n := bytes.Index(name[:min(len(name), maxMacro+len(end))], []byte(end))
+	if n <= 0 || !isLetter(name[0]) {
+		return 0
 	}
-	for _, c := range text[:n] {
+	for _, c := range name[:n] {
 		if !isLetter(c) && (c < '0' || c > '9') && c != '_' && c != '-' && c != '.' && c != ':' {
-			return false
+			return 0
 		}
 	}
-	return true
+	return begin + n + len(end)
 }
 
 func isLetter(c byte) bool { return 'a' <= c|0x20 && c|0x20 <= 'z' }

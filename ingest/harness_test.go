@@ -97,15 +97,26 @@ func newRing(tb testing.TB) *token.Keyring {
 // start runs a server; change edits its settings first.
 func start(tb testing.TB, change func(*Config)) *rig {
 	tb.Helper()
+	return startWith(tb, change, nil)
+}
+
+// startWith runs a server; wire edits what it works with.
+func startWith(tb testing.TB, change func(*Config), wire func(*Deps)) *rig {
+	tb.Helper()
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(testPartitions, testTopic))
 	if err != nil {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(cluster.Close)
-	return startOn(tb, cluster, change)
+	return startWired(tb, cluster, change, wire)
 }
 
 func startOn(tb testing.TB, cluster *kfake.Cluster, change func(*Config)) *rig {
+	tb.Helper()
+	return startWired(tb, cluster, change, nil)
+}
+
+func startWired(tb testing.TB, cluster *kfake.Cluster, change func(*Config), wire func(*Deps)) *rig {
 	tb.Helper()
 	cfg := defaults(tb)
 	cfg.DrainTimeout = 2 * time.Second
@@ -127,7 +138,11 @@ func startOn(tb testing.TB, cluster *kfake.Cluster, change func(*Config)) *rig {
 		"one":    testGrant{scope: "ingest", advertisers: []uint64{1}},
 		"report": testGrant{scope: "report"},
 	}
-	r.server, err = New(cfg, Deps{Sink: sink, Tokens: &tokens, Keys: keys, IDKey: testIDKey, Log: log, Metrics: set})
+	deps := Deps{Sink: sink, Tokens: &tokens, Keys: keys, IDKey: testIDKey, Log: log, Metrics: set}
+	if wire != nil {
+		wire(&deps)
+	}
+	r.server, err = New(cfg, deps)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -140,19 +140,20 @@ func (s *scanner) key() ([]byte, error) {
 	return name, s.expect(':')
 }
 
-// value reads any value. Strings come unescaped, numbers as written; the rest
-// is checked and skipped.
+// value reads any value. Strings come unescaped, everything else as written.
 func (s *scanner) value() (kind, []byte, error) {
 	switch c := s.peek(); c {
 	case '"':
 		text, err := s.str()
 		return kindString, text, err
 	case '{', '[':
-		return kindOther, nil, s.skipNested(c)
+		start := s.pos
+		err := s.skipNested(c)
+		return kindOther, s.text[start:s.pos], err
 	case 't':
-		return kindOther, nil, s.literal("true")
+		return kindOther, []byte("true"), s.literal("true")
 	case 'f':
-		return kindOther, nil, s.literal("false")
+		return kindOther, []byte("false"), s.literal("false")
 	case 'n':
 		return kindNone, nil, s.literal("null")
 	default:

@@ -10,7 +10,7 @@ import (
 )
 
 var (
-	lostReasons = [...]string{lostRefused: "refused", lostLate: "late", lostTooOld: "too_old"}
+	lostReasons = [...]string{lostRefused: "refused", lostLate: "late", lostTooOld: "too_old", lostLimited: "rate_limited"}
 	ackSeconds  = []float64{0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1, 0.25, 0.5, 1}
 )
 
@@ -21,6 +21,7 @@ const (
 	lostRefused lostReason = iota
 	lostLate
 	lostTooOld
+	lostLimited
 )
 
 // serverMetrics are the handles of the HTTP side, made once.
@@ -33,6 +34,8 @@ type serverMetrics struct {
 	lost     [len(lostReasons)]*metrics.Counter
 	panics   *metrics.Counter
 	broken   *metrics.Counter
+	// unreported are rejections beyond the rate of those that nobody vouches for.
+	unreported *metrics.Counter
 }
 
 const statusClasses = 4 // 2xx to 5xx
@@ -43,6 +46,8 @@ func newServerMetrics(set *metrics.Set, s *Server) *serverMetrics {
 		warnings: set.NewCounter(`adtally_ingest_unknown_fields_total`),
 		panics:   set.NewCounter(`adtally_ingest_panics_total`),
 		broken:   set.NewCounter(`adtally_ingest_unreadable_requests_total`),
+
+		unreported: set.NewCounter(`adtally_ingest_rejected_records_total{outcome="rate_limited"}`),
 	}
 	for r := range m.requests {
 		for class := range m.requests[r] {
@@ -62,6 +67,9 @@ func newServerMetrics(set *metrics.Set, s *Server) *serverMetrics {
 	}
 	for i, name := range lostReasons {
 		m.lost[i] = set.NewCounter(fmt.Sprintf(`adtally_ingest_clicks_lost_total{reason=%q}`, name))
+	}
+	if s.tenants != nil {
+		set.NewGauge(`adtally_ingest_limited_advertisers`, func() float64 { return float64(s.tenants.len()) })
 	}
 	set.NewGauge(`adtally_ingest_requests_in_flight`, func() float64 { return float64(s.inFlight.Load()) })
 	return m
@@ -102,7 +110,7 @@ func (m *serverMetrics) events(t *tally) {
 
 // sinkMetrics are the handles of the Kafka side, made once.
 type sinkMetrics struct {
-	outcomes [Late + 1]*metrics.Counter
+	outcomes [Spooled + 1]*metrics.Counter
 	seconds  *metrics.PrometheusHistogram
 	failures *metrics.Counter
 	refusals *metrics.Counter
@@ -119,6 +127,7 @@ func newSinkMetrics(set *metrics.Set, k *KafkaSink) *sinkMetrics {
 	m.outcomes[Acked] = set.NewCounter(`adtally_ingest_produced_events_total{outcome="acked"}`)
 	m.outcomes[Refused] = set.NewCounter(`adtally_ingest_produced_events_total{outcome="refused"}`)
 	m.outcomes[Late] = set.NewCounter(`adtally_ingest_produced_events_total{outcome="late"}`)
+	m.outcomes[Spooled] = set.NewCounter(`adtally_ingest_produced_events_total{outcome="spooled"}`)
 	set.NewGauge(`adtally_ingest_produce_pending_events`, func() float64 { return float64(k.records.Load()) })
 	set.NewGauge(`adtally_ingest_produce_pending_bytes`, func() float64 { return float64(k.bytes.Load()) })
 	return m

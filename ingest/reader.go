@@ -46,13 +46,18 @@ const (
 	fieldPrice
 	fieldPricing
 	fieldCurrency
+	fieldGDPR
+	fieldGDPRConsent
+	fieldGPP
+	fieldGPPSID
+	fieldUSPrivacy
 	fields
 )
 
 var fieldNames = [fields]string{
 	"token", "type", "id", "impression_id", "time", "advertiser_id", "campaign_id", "ad_group_id", "creative_id",
 	"placement_id", "publisher_id", "country", "region", "device", "os", "browser", "variant", "user_id", "ip",
-	"user_agent", "price", "pricing", "currency",
+	"user_agent", "price", "pricing", "currency", "gdpr", "gdpr_consent", "gpp", "gpp_sid", "us_privacy",
 }
 
 var fieldsByName = func() map[string]field {
@@ -67,8 +72,9 @@ var fieldsByName = func() map[string]field {
 type fieldSet uint32
 
 const (
-	clientFields fieldSet = 1<<fieldToken | 1<<fieldType | 1<<fieldID | 1<<fieldTime
-	serverFields fieldSet = 1<<fields - 1 - 1<<fieldToken
+	consentFields fieldSet = 1<<fieldGDPR | 1<<fieldGDPRConsent | 1<<fieldGPP | 1<<fieldGPPSID | 1<<fieldUSPrivacy
+	clientFields  fieldSet = 1<<fieldToken | 1<<fieldType | 1<<fieldID | 1<<fieldTime | consentFields
+	serverFields  fieldSet = 1<<fields - 1 - 1<<fieldToken
 )
 
 // rawEvent is one event as it was written: which fields, and their values.
@@ -96,7 +102,8 @@ type reader struct {
 	lines   bool // one object after the other; else an array
 	wrapped bool // the array is a member of an object
 	index   int  // of the event that next read
-	lineEnd int  // where the event before ended
+	begin   int  // where the event began
+	lineEnd int  // where it ended
 
 	// follows guesses the next field from the one before: the events of a sender
 	// have their fields in one order, and a comparison is cheaper than a look-up.
@@ -105,7 +112,7 @@ type reader struct {
 
 	raw      rawEvent
 	warnings []warning
-	rejected []rejection
+	rejected []refusal
 	out      []byte
 	err      error
 }
@@ -252,6 +259,7 @@ func (r *reader) event() error {
 	raw := &r.raw
 	raw.given, raw.twice = 0, 0
 	raw.object = r.json.peek() == '{'
+	r.begin = r.json.pos
 	if !raw.object {
 		_, _, err := r.json.value()
 		r.lineEnd = r.json.pos

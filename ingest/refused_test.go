@@ -136,6 +136,7 @@ func TestClientEventsRejected(t *testing.T) {
 	r.wantMetric(`adtally_ingest_events_rejected_total{reason="bad_signature"}`, "3")
 }
 
+// TestBodiesThatCountNothing is rows 15, 16 and 18.
 func TestBodiesThatCountNothing(t *testing.T) {
 	t.Parallel()
 	r := start(t, func(c *Config) { c.MaxBody = 16 << 10 })

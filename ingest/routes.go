@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"bytes"
+	"fmt"
 	"runtime/debug"
 
 	"github.com/valyala/fasthttp"
@@ -18,10 +19,11 @@ const (
 	routeVideo
 	routeClient
 	routeServer
+	routeDoctor
 	routes
 )
 
-var routeNames = [routes]string{"other", "impression", "viewable", "click", "video", "client_batch", "server_batch"}
+var routeNames = [routes]string{"other", "impression", "viewable", "click", "video", "client_batch", "server_batch", "doctor"}
 
 // serve answers one request, whatever happens.
 func (s *Server) serve(ctx *fasthttp.RequestCtx) {
@@ -34,7 +36,13 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 		s.metrics.request(rt, ctx.Response.StatusCode())
 		s.inFlight.Add(-1)
 	}()
-	if h := &ctx.Request.Header; h.ConnectionClose() {
+	h := &ctx.Request.Header
+	if !h.IsHTTP11() && string(h.Protocol()) != "HTTP/1.0" {
+		s.refuse(ctx, errRequest)
+		ctx.SetConnectionClose()
+		return
+	}
+	if h.ConnectionClose() {
 		if p := misframed(h.RawHeaders()); p != nil {
 			s.refuse(ctx, p)
 			return
@@ -48,7 +56,9 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 		}
 		s.beacon(ctx, rt, rest)
 	case routeClient:
-		s.clientRoute(ctx)
+		s.pageRoute(ctx, s.clientBatch)
+	case routeDoctor:
+		s.pageRoute(ctx, s.doctorRoute)
 	case routeServer:
 		if !ctx.IsPost() {
 			s.refuseMethod(ctx, "POST")
@@ -60,11 +70,12 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 	}
 }
 
-func (s *Server) clientRoute(ctx *fasthttp.RequestCtx) {
+// pageRoute answers an endpoint that pages of any origin may post to.
+func (s *Server) pageRoute(ctx *fasthttp.RequestCtx, post fasthttp.RequestHandler) {
 	allowOrigin(ctx)
 	switch {
 	case ctx.IsPost():
-		s.clientBatch(ctx)
+		post(ctx)
 	case ctx.IsOptions():
 		answerPreflight(ctx)
 	default:
@@ -84,6 +95,8 @@ func (s *Server) match(path []byte) (route, []byte) {
 		return routeClient, nil
 	case "v1/events":
 		return routeServer, nil
+	case "doctor":
+		return routeDoctor, nil
 	}
 	if len(rest) < 3 || rest[1] != '/' {
 		return routeOther, nil
@@ -102,16 +115,19 @@ func (s *Server) match(path []byte) (route, []byte) {
 	}
 }
 
+// refuseMethod also ends the connection: who asks for what no beacon needs has
+// nothing more to say.
 func (s *Server) refuseMethod(ctx *fasthttp.RequestCtx, allow string) {
 	s.refuse(ctx, errMethod)
 	ctx.Response.Header.Set("Allow", allow)
+	ctx.SetConnectionClose()
 }
 
 // contain turns a panic of one request into its answer. The request's memory
 // is not reused: who still holds what is unknown.
 func (s *Server) contain(ctx *fasthttp.RequestCtx, fault any) {
 	s.metrics.panics.Inc()
-	s.log.Error().Interface("panic", fault).Bytes("stack", debug.Stack()).Msg("request panicked")
+	s.log.Error().Str("panic", clipLog(fmt.Sprint(fault))).Bytes("stack", debug.Stack()).Msg("request panicked")
 	ctx.Response.Reset()
 	s.refuse(ctx, errInternal)
 	ctx.SetConnectionClose()

@@ -13,6 +13,8 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
 
+	"github.com/adtally/adtally/ingest/consent"
+	"github.com/adtally/adtally/ingest/network"
 	"github.com/adtally/adtally/ingest/token"
 	"github.com/adtally/adtally/proto"
 )
@@ -41,7 +43,18 @@ type Deps struct {
 	Tokens *atomic.Pointer[token.Keyring]
 	Keys   Keys
 	// IDKey hashes ids. It must stay the same as long as ids may repeat.
-	IDKey   proto.IDKey
+	IDKey proto.IDKey
+	// Consent decides on identifiers. Without it no event carries a decision
+	// and no user is hashed.
+	Consent *consent.Decider
+	// Users hashes the users that servers name; nil hashes none.
+	Users *consent.UserHasher
+	// Lists points to what flags and describes the senders of events, and is
+	// swapped as Tokens is; nil flags and describes none.
+	Lists *atomic.Pointer[Lists]
+	// Rejects takes what is not counted; nil leaves it at the answers and
+	// metrics.
+	Rejects Rejects
 	Log     zerolog.Logger
 	Metrics *metrics.Set
 }
@@ -52,8 +65,13 @@ type Server struct {
 	deps    Deps
 	ids     *proto.IDKey
 	limits  limits
-	log     zerolog.Logger // sampled: what goes wrong per request is counted always
-	metrics *serverMetrics
+	trusted *network.Prefixes
+	// tenants limits advertisers, if they are limited; reported limits what goes
+	// to the rejected topic without a key.
+	tenants  *tenants
+	reported [vouchers]bucket
+	log      zerolog.Logger // sampled: what goes wrong per request is counted always
+	metrics  *serverMetrics
 
 	inFlight atomic.Int64
 	serving  atomic.Bool
@@ -70,15 +88,23 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("ingest settings: %w", err)
 	}
+	trusted, err := network.ParsePrefixes(cfg.TrustedProxies)
+	if err != nil {
+		return nil, fmt.Errorf("ingest settings: trusted proxies: %w", err)
+	}
 	if deps.Sink == nil || deps.Keys == nil || deps.Metrics == nil || deps.Tokens == nil || deps.Tokens.Load() == nil {
 		return nil, errors.New("ingest needs a sink, token keys, API keys and metrics")
 	}
 	s := &Server{
-		cfg:    cfg,
-		deps:   deps,
-		ids:    &deps.IDKey,
-		limits: limits{maxAge: cfg.MaxEventAge.Microseconds(), future: cfg.FutureBound.Microseconds()},
-		log:    sampled(deps.Log),
+		cfg:     cfg,
+		deps:    deps,
+		ids:     &deps.IDKey,
+		limits:  limits{maxAge: cfg.MaxEventAge.Microseconds(), future: cfg.FutureBound.Microseconds()},
+		trusted: trusted,
+		log:     sampled(deps.Log),
+	}
+	if cfg.TenantRate > 0 {
+		s.tenants = newTenants(cfg.TenantRate, cfg.burst())
 	}
 	s.metrics = newServerMetrics(deps.Metrics, s)
 	s.singles.New = func() any { return newScratch(&s.singles) }
@@ -173,10 +199,24 @@ func (s *Server) httpServer() *fasthttp.Server {
 // httpLog takes what fasthttp has to say about single connections.
 type httpLog struct{ log zerolog.Logger }
 
-// Printf logs one message of fasthttp.
+// Printf logs which message of fasthttp it is, and of which type its errors
+// are. The arguments themselves hold addresses of clients and the headers that
+// could not be read, such as a broken Authorization.
 func (l httpLog) Printf(format string, args ...any) {
-	l.log.Debug().Str("message", fmt.Sprintf(format, args...)).Msg("http server")
+	line := l.log.Debug().Str("message_format", format)
+	for _, arg := range args {
+		if err, ok := arg.(error); ok {
+			line = line.Type("error_type", err)
+		}
+	}
+	line.Msg("http server")
 }
+
+// maxLogged bounds what a client can have in a log line, in bytes; the logger
+// escapes it.
+const maxLogged = 256
+
+func clipLog(text string) string { return string(clip([]byte(text), maxLogged)) }
 
 // scratch is the memory of one request until its events are settled.
 type scratch struct {
@@ -185,6 +225,11 @@ type scratch struct {
 	event   proto.Event
 	payload []byte // that the texts of token point into
 	tally   tally
+	visit   visit
+	ballot  ballot
+	// decision is that of the event.
+	decision consent.Decision
+	charges  []charge
 }
 
 func newScratch(home *sync.Pool) *scratch {
@@ -201,6 +246,7 @@ func acquire(pool *sync.Pool) *scratch {
 	}
 	sc.batch.reset()
 	sc.tally = tally{}
+	sc.charges = sc.charges[:0]
 	return sc
 }
 
@@ -210,7 +256,7 @@ func (s *Server) append(sc *scratch) Outcome {
 		return Acked
 	}
 	out := s.deps.Sink.Append(&sc.batch, s.cfg.AckTimeout)
-	if out == Acked {
+	if out.Durable() {
 		s.metrics.events(&sc.tally)
 	}
 	return out
@@ -220,4 +266,7 @@ func (s *Server) append(sc *scratch) Outcome {
 func (s *Server) add(sc *scratch) {
 	sc.batch.add(&sc.event, s.deps.Sink.Partition(&sc.event))
 	sc.tally.add(&sc.event)
+	if s.tenants != nil {
+		sc.charge(sc.event.AdvertiserId)
+	}
 }

@@ -38,6 +38,7 @@ func (r *rig) raw(text string) string {
 	return string(got)
 }
 
+// TestRequestsThatAreNotHTTP is rows 12, 13, 15 and 32.
 func TestRequestsThatAreNotHTTP(t *testing.T) {
 	t.Parallel()
 	r := start(t, nil)
@@ -104,6 +105,7 @@ func TestExpectContinue(t *testing.T) {
 	}
 }
 
+// TestAbsoluteFormAndForeignHost is row 33.
 func TestAbsoluteFormAndForeignHost(t *testing.T) {
 	t.Parallel()
 	r := start(t, nil)
@@ -113,6 +115,7 @@ func TestAbsoluteFormAndForeignHost(t *testing.T) {
 	}
 }
 
+// TestSlowClientsAreCut is row 14.
 func TestSlowClientsAreCut(t *testing.T) {
 	t.Parallel()
 	r := start(t, func(c *Config) { c.ReadTimeout, c.IdleTimeout = 150*time.Millisecond, 200*time.Millisecond })
@@ -349,6 +352,11 @@ func TestNewRefuses(t *testing.T) {
 	f("future bound", func(c *Config, _ *Deps) { c.FutureBound = -1 })
 	f("linger", func(c *Config, _ *Deps) { c.ProduceOptions.Linger = time.Minute })
 	f("max records", func(c *Config, _ *Deps) { c.ProduceOptions.MaxRecords = 0 })
+	f("trusted proxies", func(c *Config, _ *Deps) { c.TrustedProxies = []string{"10.0.0.0/40"} })
+	f("tenant rate", func(c *Config, _ *Deps) { c.TenantRate = -1 })
+	f("tenant burst", func(c *Config, _ *Deps) { c.TenantRate, c.TenantBurst = 10, 199 })
+	f("", func(c *Config, _ *Deps) { c.TenantRate = 1 })
+	f("rejected rate", func(c *Config, _ *Deps) { c.RejectedRate = -1 })
 	f("compression", func(c *Config, _ *Deps) { c.ProduceOptions.Compression = "gzip" })
 }
 

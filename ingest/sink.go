@@ -27,7 +27,12 @@ const (
 	Refused
 	// Late says that Kafka has not answered for every event yet. It may still.
 	Late
+	// Spooled says that every event is on disk, and will be in Kafka.
+	Spooled
 )
+
+// Durable reports whether a request may be answered with success.
+func (o Outcome) Durable() bool { return o == Acked || o == Spooled }
 
 // Sink brings batches to where they are durable. Its methods may be called
 // concurrently.
@@ -157,11 +162,17 @@ func (k *KafkaSink) Append(b *Batch, wait time.Duration) Outcome {
 
 // Ready reports that Kafka misses deadlines, until the first ack afterwards.
 func (k *KafkaSink) Ready() error {
-	since := k.lateSince.Load()
-	if since == 0 || k.records.Load() == 0 {
+	if !k.behind() {
 		return nil
 	}
+	since := k.lateSince.Load()
 	return fmt.Errorf("kafka has not acknowledged in time since %s", time.Unix(0, since).UTC().Format(time.RFC3339))
+}
+
+// behind reports that Kafka misses deadlines: what is given to it now would
+// wait behind what it has not acknowledged.
+func (k *KafkaSink) behind() bool {
+	return k.lateSince.Load() != 0 && k.records.Load() > 0
 }
 
 // Close flushes the producer and closes it.

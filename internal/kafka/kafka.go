@@ -29,6 +29,13 @@ type Config struct {
 	UnsafeTopic bool          `help:"Serve although the topic could lose acknowledged events (one replica, unclean election, size-bound retention). For development."`
 }
 
+// SideTopic is the name of the topic of events that were spooled for longer
+// than repeats of them would be recognised. They are not counted by themselves.
+func (c Config) SideTopic() string { return c.Topic + "-side" }
+
+// RejectedTopic is the name of the topic of what was refused, with its reason.
+func (c Config) RejectedTopic() string { return c.Topic + "-rejected" }
+
 // Topic is what the brokers say about the topic.
 type Topic struct {
 	Name       string
@@ -39,14 +46,16 @@ type Topic struct {
 	Unsafe []string
 }
 
-// Ensure makes the topic if it is missing, reads its settings back and returns
+// Ensure makes the topic and its two companions if they are missing, reads its settings back and returns
 // them. A topic that cannot keep the promises is an error unless
 // cfg.UnsafeTopic. Settings without which no verdict is right (log append time,
 // no compaction) are an error always.
 func Ensure(ctx context.Context, client *kgo.Client, cfg Config) (Topic, error) {
 	adm := kadm.NewClient(client)
-	if err := create(ctx, adm, cfg); err != nil {
-		return Topic{}, err
+	for _, name := range []string{cfg.Topic, cfg.SideTopic(), cfg.RejectedTopic()} {
+		if err := create(ctx, adm, cfg, name); err != nil {
+			return Topic{}, err
+		}
 	}
 	t, replicas, err := describe(ctx, adm, cfg.Topic)
 	if err != nil {
@@ -59,16 +68,20 @@ func Ensure(ctx context.Context, client *kgo.Client, cfg Config) (Topic, error) 
 	broken, unsafe := judge(settings, replicas)
 	t.Unsafe = unsafe
 	if len(broken) > 0 {
-		return t, fmt.Errorf("topic %s cannot be counted: %s", cfg.Topic, strings.Join(broken, "; "))
+		return t, fmt.Errorf("%w: %s cannot be counted: %s", ErrTopic, cfg.Topic, strings.Join(broken, "; "))
 	}
 	if len(unsafe) > 0 && !cfg.UnsafeTopic {
-		return t, fmt.Errorf("topic %s could lose acknowledged events: %s; change the topic, or set --kafka-unsafe-topic if that is acceptable",
-			cfg.Topic, strings.Join(unsafe, "; "))
+		return t, fmt.Errorf("%w: %s could lose acknowledged events: %s; change the topic, or set --kafka-unsafe-topic if that is acceptable",
+			ErrTopic, cfg.Topic, strings.Join(unsafe, "; "))
 	}
 	return t, nil
 }
 
-func create(ctx context.Context, adm *kadm.Client, cfg Config) error {
+// ErrTopic means that the brokers answered and the topic will not do. Every
+// other error of Ensure may pass.
+var ErrTopic = errors.New("topic")
+
+func create(ctx context.Context, adm *kadm.Client, cfg Config, name string) error {
 	minISR := max(1, cfg.Replication-1)
 	settings := map[string]*string{
 		"cleanup.policy":                 new("delete"),
@@ -78,9 +91,9 @@ func create(ctx context.Context, adm *kadm.Client, cfg Config) error {
 		"min.insync.replicas":            new(strconv.Itoa(int(minISR))),
 		"unclean.leader.election.enable": new("false"),
 	}
-	_, err := adm.CreateTopic(ctx, cfg.Partitions, cfg.Replication, settings, cfg.Topic)
+	_, err := adm.CreateTopic(ctx, cfg.Partitions, cfg.Replication, settings, name)
 	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
-		return fmt.Errorf("create topic %s: %w", cfg.Topic, err)
+		return fmt.Errorf("create topic %s: %w", name, err)
 	}
 	return nil
 }
