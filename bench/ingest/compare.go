@@ -129,6 +129,14 @@ func measure(ctx context.Context, s settings, k kase) (m measured, err error) {
 		return m, err
 	}
 	defer server.stop()
+	if s.profile != "" && !k.static {
+		go func() {
+			time.Sleep(s.warm)
+			if err := profile(ctx, s, k.name, ports[2]); err != nil {
+				fmt.Fprintln(os.Stderr, "bench: profile:", err)
+			}
+		}()
+	}
 	if m, err = underLoad(ctx, s, k, load, server); err != nil || k.static || k.down {
 		return m, err
 	}

@@ -37,6 +37,8 @@ type settings struct {
 	measure time.Duration
 	out     string
 	only    string
+	// profile is a folder for a CPU profile of each case.
+	profile string
 }
 
 func run(args []string) error {
@@ -58,6 +60,7 @@ func run(args []string) error {
 	flags.DurationVar(&s.measure, "measure", 4*time.Second, "length of a measurement")
 	flags.StringVar(&s.out, "out", "bench/results/ingest.txt", "file that also gets the table")
 	flags.StringVar(&s.only, "only", "", "measure only the cases whose name contains this, and the references")
+	flags.StringVar(&s.profile, "profile", "", "folder for a CPU profile of each case")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
