@@ -208,6 +208,9 @@ func (p *ingestParts) decisions(deps *ingest.Deps) error {
 	return err
 }
 
+// leastRecords is twice what the spool drains at once.
+const leastRecords = 16384
+
 // sink returns where events go, and what must run beside it.
 func (p *ingestParts) sink() (ingest.Sink, func(context.Context) error, error) {
 	target := ingest.Topic{Name: p.topic.Name, Partitions: int(p.topic.Partitions), Spread: int(p.kafka.Spread)}
@@ -218,6 +221,10 @@ func (p *ingestParts) sink() (ingest.Sink, func(context.Context) error, error) {
 	if p.Spool.Dir == "" {
 		p.log.Warn().Msg("no spool: events that Kafka does not acknowledge in time are refused; set --spool-dir")
 		return direct, func(ctx context.Context) error { <-ctx.Done(); return nil }, nil
+	}
+	if p.Ingest.ProduceOptions.MaxRecords < leastRecords {
+		return nil, nil, wrongUsage("--ingest-produce-max-records is %d; with a spool it must be at least %d, to take what is drained at once",
+			p.Ingest.ProduceOptions.MaxRecords, leastRecords)
 	}
 	disk, err := spool.Open(p.Spool, p.log, p.set)
 	if err != nil {

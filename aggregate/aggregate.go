@@ -10,6 +10,7 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 	"github.com/rs/zerolog"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/adtally/adtally/aggregate/window"
 	"github.com/adtally/adtally/proto"
@@ -43,6 +44,9 @@ func (c Config) Validate() error {
 		return nil
 	}
 }
+
+// commitTimeout bounds a commit of offsets, which only lag graphs read.
+const commitTimeout = 100 * time.Millisecond
 
 // maxPoll bounds the records of one poll, so that rebalances never wait long.
 const maxPoll = 20_000
@@ -90,7 +94,7 @@ func (a *Aggregator) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	a.cancel = cancel
-	if err := a.openTopic(ctx); err != nil {
+	if err := a.openTopic(ctx); err != nil || ctx.Err() != nil {
 		return err
 	}
 	a.flush = &flusher{
@@ -208,12 +212,8 @@ func (a *Aggregator) poll(ctx context.Context) {
 }
 
 func (a *Aggregator) hand(p *partition, recs []*kgo.Record) {
-	if p.queue.push(recs) > a.cfg.MaxQueued && p.paused.CompareAndSwap(false, true) {
-		a.count.pauses.Inc()
-		a.client.PauseFetchPartitions(map[string][]int32{a.topic.Name: {p.id}})
-		// The owner may have emptied the queue before it saw the pause.
-		p.queue.signal()
-	}
+	p.queue.push(recs)
+	p.regulate()
 }
 
 // fetchError stops the program where going on would skip events, and logs the
@@ -287,7 +287,10 @@ func (a *Aggregator) commitOffsets(spans []*Span) {
 	for _, s := range spans {
 		offsets[s.Partition] = kgo.EpochOffset{Epoch: s.Epoch, Offset: s.End}
 	}
-	a.client.CommitOffsets(context.Background(), map[string]map[int32]kgo.EpochOffset{a.topic.Name: offsets}, nil)
+	// A rebalance may hold the commit up; the ledger must not wait for it.
+	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
+	a.client.CommitOffsets(ctx, map[string]map[int32]kgo.EpochOffset{a.topic.Name: offsets},
+		func(*kgo.Client, *kmsg.OffsetCommitRequest, *kmsg.OffsetCommitResponse, error) { cancel() })
 }
 
 // start makes the owner of a partition that is counted from pos and read from
@@ -302,7 +305,10 @@ func (a *Aggregator) start(id int32, pos Position, start int64) *partition {
 		state: window.NewState(window.Config{Horizon: a.cfg.Horizon}),
 		next:  start, countFrom: pos.Next,
 	}
-	p.resume = func() { a.client.ResumeFetchPartitions(map[string][]int32{a.topic.Name: {id}}) }
+	itself := map[string][]int32{a.topic.Name: {id}}
+	p.pause = func() { a.client.PauseFetchPartitions(itself) }
+	p.resume = func() { a.client.ResumeFetchPartitions(itself) }
+	p.resume() // the client remembers a pause from an earlier ownership
 	p.tick = a.ticker(id)
 	p.rebuilding.Store(start < pos.Next)
 	go p.run()

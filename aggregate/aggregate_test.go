@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -297,7 +298,8 @@ func TestMembersShareAndHandOver(t *testing.T) {
 
 func TestForeignBlockStopsTheInstance(t *testing.T) {
 	b := newBench(t, 1)
-	a, err := New(testConfig(), b.topic, foreignLedger{}, []kgo.Opt{kgo.SeedBrokers(b.cluster.ListenAddrs()...)}, zerolog.Nop(), metrics.NewSet())
+	ledger := new(foreignLedger)
+	a, err := New(testConfig(), b.topic, ledger, []kgo.Opt{kgo.SeedBrokers(b.cluster.ListenAddrs()...)}, zerolog.Nop(), metrics.NewSet())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -305,21 +307,84 @@ func TestForeignBlockStopsTheInstance(t *testing.T) {
 	if err := a.Run(t.Context()); !errors.Is(err, ErrForeign) {
 		t.Errorf("Run ends with %v, want ErrForeign", err)
 	}
+	if n := ledger.inserts.Load(); n != 1 {
+		t.Errorf("%d blocks were tried, want the one that was foreign and none after it", n)
+	}
 }
 
 // foreignLedger has another owner's block wherever we insert.
-type foreignLedger struct{}
+type foreignLedger struct{ inserts atomic.Int32 }
 
-func (foreignLedger) OpenTopic(_ context.Context, t Topic) (Topic, error) {
+func (*foreignLedger) OpenTopic(_ context.Context, t Topic) (Topic, error) {
 	t.Lineage = 1
 	return t, nil
 }
 
-func (foreignLedger) Positions(_ context.Context, _ Topic, ids []int32) (map[int32]Position, error) {
+func (*foreignLedger) Positions(_ context.Context, _ Topic, ids []int32) (map[int32]Position, error) {
 	return map[int32]Position{ids[0]: {Epoch: -1}}, nil
 }
 
-func (foreignLedger) Insert(context.Context, *Block) error { return ErrForeign }
+func (l *foreignLedger) Insert(context.Context, *Block) error {
+	l.inserts.Add(1)
+	return ErrForeign
+}
+
+func TestReadyAgainWithNothingNew(t *testing.T) {
+	b := newBench(t, 2)
+	ledger := &faultyLedger{t: t}
+	stop := b.start(ledger)
+	b.send(rand.New(rand.NewPCG(13, 14)), 500)
+	b.waitCounted(ledger)
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	cfg := testConfig()
+	cfg.TickInterval = time.Hour // nothing new comes, not even a tick
+	a, err := New(cfg, b.topic, ledger, []kgo.Opt{kgo.SeedBrokers(b.cluster.ListenAddrs()...)}, zerolog.Nop(), metrics.NewSet())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- a.Run(ctx) }()
+	for deadline := time.Now().Add(30 * time.Second); a.Ready() != nil; {
+		if time.Now().After(deadline) {
+			t.Fatal(a.Ready())
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+// A partition that is paused when it is given up, and comes back, is fetched
+// again: the client remembers pauses.
+func TestPausedPartitionComesBack(t *testing.T) {
+	b := newBench(t, 1)
+	var stuck atomic.Bool
+	stuck.Store(true)
+	ledger := &faultyLedger{t: t, fail: func(int) fault {
+		if stuck.Load() {
+			return loses
+		}
+		return works
+	}}
+	b.start(ledger)
+	r := rand.New(rand.NewPCG(15, 16))
+	for range 5 { // more than a span and the queue hold
+		b.send(r, 1000)
+	}
+	second := b.start(ledger) // the partition may move, or be given out anew
+	stuck.Store(false)
+	b.waitCounted(ledger)
+	if err := second(); err != nil {
+		t.Fatal(err)
+	}
+	b.send(r, 1000)
+	b.waitCounted(ledger)
+}
 
 func TestLogStartBeyondThePositionIsRefused(t *testing.T) {
 	b := newBench(t, 1)

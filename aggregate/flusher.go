@@ -38,6 +38,10 @@ type flusher struct {
 	// returns, no attempt with the dropped partitions runs or will.
 	attempt sync.Mutex
 	lost    map[*partition]struct{}
+
+	// dead is set when somebody else owns what we count: nothing is written
+	// any more, as it would not follow what is in the ledger.
+	dead bool
 }
 
 func (f *flusher) run() {
@@ -103,6 +107,9 @@ type held struct {
 
 // flush writes everything that the partitions hold now.
 func (f *flusher) flush() {
+	if f.dead {
+		return
+	}
 	// Partitions that were dropped before this line are not owned any more.
 	f.attempt.Lock()
 	clear(f.lost)
@@ -139,13 +146,14 @@ func blockEnd(spans []held) int {
 // commit writes spans as one block and tries until it is in the ledger. Only a
 // partition that was lost, or the end of the program, stops it.
 func (f *flusher) commit(spans []held) bool {
-	var b *Block
+	var t try
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
-		done, err := f.try(&b, &spans)
+		done, err := f.try(&t, &spans)
 		if done {
 			return true
 		}
 		if errors.Is(err, ErrForeign) {
+			f.dead = true
 			f.fail(err)
 			return false
 		}
@@ -162,32 +170,39 @@ func (f *flusher) commit(spans []held) bool {
 	}
 }
 
-// try makes one attempt. *b is kept from attempt to attempt, byte for byte,
-// unless it is certainly absent and a partition in it was lost meanwhile: then
-// what is left becomes a new block.
-func (f *flusher) try(b **Block, spans *[]held) (done bool, err error) {
+// try is a block from attempt to attempt.
+type try struct {
+	block *Block
+	// absent says that the block is certainly not in the ledger.
+	absent bool
+}
+
+// try makes one attempt. The block is the same from attempt to attempt, byte for
+// byte, unless it is certainly absent and a partition in it was lost meanwhile:
+// then what is left becomes a new block.
+func (f *flusher) try(t *try, spans *[]held) (done bool, err error) {
 	f.attempt.Lock()
 	defer f.attempt.Unlock()
-	if *b == nil {
-		*spans = f.kept(*spans)
-		if len(*spans) == 0 {
+	if t.block == nil || t.absent {
+		kept := f.kept(*spans)
+		if len(kept) == 0 {
 			return true, nil
 		}
-		*b = f.block(*spans)
+		if t.block == nil || len(kept) < len(*spans) {
+			*spans, t.block = kept, f.block(kept)
+		}
 	}
 	started := time.Now()
 	// The insert is owed whatever the state of the caller: it has deadlines of
 	// its own.
-	err = f.store.Insert(context.Background(), *b)
-	switch {
-	case err == nil:
-		f.count.insertSec.UpdateDuration(started)
-		f.finish(*b, *spans)
-		return true, nil
-	case errors.Is(err, ErrAbsent) && len(f.kept(*spans)) < len(*spans):
-		defer func() { *b = nil }()
+	err = f.store.Insert(context.Background(), t.block)
+	t.absent = errors.Is(err, ErrAbsent)
+	if err != nil {
+		return false, err
 	}
-	return false, err
+	f.count.insertSec.UpdateDuration(started)
+	f.finish(t.block, *spans)
+	return true, nil
 }
 
 // kept returns the spans whose partitions are not lost.

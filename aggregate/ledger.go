@@ -16,6 +16,8 @@ import (
 const (
 	// insertTimeout bounds one attempt on the server and on the client.
 	insertTimeout = 30 * time.Second
+	// firstLineage numbers the first generation of a topic's log.
+	firstLineage = uint32(1)
 	// queryTimeout bounds the small reads around it.
 	queryTimeout = 15 * time.Second
 )
@@ -47,13 +49,13 @@ func (l *Ledger) OpenTopic(ctx context.Context, t Topic) (Topic, error) {
 		t.Lineage = known.Lineage
 		return t, sameTopic(known, t)
 	}
-	t.Lineage = 1
 	err = l.conn.Exec(clickhouse.With(ctx, "", insertSettings(uuid.New()), nil),
 		"INSERT INTO topics (topic, topic_id, partitions, spread, scheme, lineage) VALUES (?, ?, ?, ?, ?, ?)",
-		t.Name, t.ID, uint32(t.Partitions), t.Spread, t.Scheme, t.Lineage)
+		t.Name, t.ID, uint32(t.Partitions), t.Spread, t.Scheme, firstLineage)
 	if err != nil {
 		return t, fmt.Errorf("record topic %s: %w", t.Name, err)
 	}
+	t.Lineage = firstLineage
 	return t, nil
 }
 
@@ -96,8 +98,6 @@ func sameTopic(known, t Topic) error {
 // without a gap; marks that overlap are an error, as then a span is counted
 // twice and only a person can say which block is wrong.
 func (l *Ledger) Positions(ctx context.Context, t Topic, partitions []int32) (map[int32]Position, error) {
-	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
-	defer cancel()
 	positions := make(map[int32]Position, len(partitions))
 	for _, p := range partitions {
 		chain, err := l.chain(ctx, t, p)
@@ -122,6 +122,8 @@ FROM (
     FROM ledger
     WHERE advertiser = 0 AND topic_id = {topic:UUID} AND kafka_partition = {partition:Int32} AND lineage = {lineage:UInt32}
 )`
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	defer cancel()
 	params := clickhouse.Parameters{
 		"topic":     t.ID.String(),
 		"partition": strconv.Itoa(int(partition)),
@@ -151,9 +153,9 @@ FROM (
 // Insert implements Store.
 func (l *Ledger) Insert(ctx context.Context, b *Block) error {
 	if l.inDoubt == b.ID {
-		if err := l.resolve(ctx, b); !errors.Is(err, ErrAbsent) {
-			return err
-		}
+		// Not sent again here, although it may be absent: the caller may have
+		// lost a partition of b meanwhile.
+		return l.resolve(ctx, b)
 	}
 	l.attempt++
 	l.inDoubt, l.queryID = b.ID, fmt.Sprintf("adtally-ledger-%s-%d", b.ID, l.attempt)

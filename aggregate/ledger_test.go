@@ -54,6 +54,7 @@ func TestLedger(t *testing.T) {
 	t.Run("totals", func(t *testing.T) { marksHoldTheTotals(t, conn) })
 	t.Run("lost answers", func(t *testing.T) { lostAnswersAreResolved(t, server, conn) })
 	t.Run("foreign block", func(t *testing.T) { foreignBlockIsSeen(t, conn) })
+	t.Run("absent block", func(t *testing.T) { absentBlockIsOnlyFoundOut(t, conn) })
 	t.Run("server killed", func(t *testing.T) { survivesKilledServer(t, server, conn) })
 }
 
@@ -191,6 +192,24 @@ func foreignBlockIsSeen(t *testing.T, conn clickhouse.Conn) {
 	l.inDoubt, l.queryID = zombie.ID, "adtally-ledger-zombie"
 	if err := l.Insert(t.Context(), zombie); !errors.Is(err, ErrForeign) {
 		t.Errorf("insert over another owner's block: %v, want ErrForeign", err)
+	}
+	wantPosition(t, l, topic, 0, 5)
+}
+
+// A block in doubt whose partition was lost meanwhile must not be sent by the
+// look for it.
+func absentBlockIsOnlyFoundOut(t *testing.T, conn clickhouse.Conn) {
+	t.Helper()
+	l := NewLedger(conn)
+	topic := opened(t, l, "absent")
+	b := &Block{ID: uuid.New(), Topic: topic, Spans: []*Span{testSpan(0, 0, 5)}}
+	l.inDoubt, l.queryID = b.ID, "adtally-ledger-absent"
+	if err := l.Insert(t.Context(), b); !errors.Is(err, ErrAbsent) {
+		t.Errorf("insert of a block in doubt: %v, want ErrAbsent", err)
+	}
+	wantPosition(t, l, topic, 0, 0)
+	if err := l.Insert(t.Context(), b); err != nil {
+		t.Fatal(err)
 	}
 	wantPosition(t, l, topic, 0, 5)
 }

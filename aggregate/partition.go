@@ -2,6 +2,7 @@ package aggregate
 
 import (
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -25,17 +26,18 @@ type partition struct {
 	free chan *Span
 	quit chan struct{}
 	done chan struct{}
-	// full is called when the span is large enough to be flushed early, resume
-	// when the queue is half empty, and tick when the partition is idle.
-	full, resume, tick func()
-	fail               func(error)
-	log                zerolog.Logger
-	count              *counters
+	// full is called when the span is large enough to be flushed early, tick
+	// when the partition is idle, pause and resume to stop and start fetching.
+	full, tick, pause, resume func()
+	fail                      func(error)
+	log                       zerolog.Logger
+	count                     *counters
 
 	// rebuilding is true until the position is reached; for readiness.
 	rebuilding atomic.Bool
-	// paused is true while fetching is paused. Poll loop and owner share it.
-	paused atomic.Bool
+	// paused is true while fetching is paused; pausing guards it.
+	pausing sync.Mutex
+	paused  bool
 
 	state  *window.State
 	event  proto.Event
@@ -82,8 +84,7 @@ func (p *partition) spanFull() bool {
 
 // fold takes one batch of records off the queue.
 func (p *partition) fold() error {
-	recs, left := p.queue.pop()
-	for _, r := range recs {
+	for _, r := range p.queue.pop() {
 		if err := p.record(r); err != nil {
 			return err
 		}
@@ -91,10 +92,25 @@ func (p *partition) fold() error {
 	if p.spanFull() {
 		p.full()
 	}
-	if left <= p.cfg.MaxQueued/2 && p.paused.CompareAndSwap(true, false) {
+	p.regulate()
+	return nil
+}
+
+// regulate pauses fetching when the queue is over its limit and resumes it when
+// the queue is half empty. The poll loop and the owner call it, each after its
+// change of the queue: whoever comes last sees the queue as it is.
+func (p *partition) regulate() {
+	p.pausing.Lock()
+	defer p.pausing.Unlock()
+	switch n := p.queue.waiting(); {
+	case !p.paused && n > p.cfg.MaxQueued:
+		p.paused = true
+		p.count.pauses.Inc()
+		p.pause()
+	case p.paused && n <= p.cfg.MaxQueued/2:
+		p.paused = false
 		p.resume()
 	}
-	return nil
 }
 
 // record folds one record. The topic is not transactional and not compacted, so
@@ -105,6 +121,9 @@ func (p *partition) record(r *kgo.Record) error {
 			r.Offset, p.next-1, r.Offset-p.next)
 	}
 	p.next++
+	if p.next >= p.countFrom {
+		p.rebuilding.Store(false)
+	}
 	lat := r.Timestamp.UnixMilli()
 	delta := p.delta(r, lat)
 	if !p.decode(r) {
@@ -120,7 +139,6 @@ func (p *partition) delta(r *kgo.Record, lat int64) *window.Delta {
 		p.count.rebuilt.Inc()
 		return nil
 	}
-	p.rebuilding.Store(false)
 	p.count.folded.Inc()
 	if p.span == nil {
 		p.span = p.newSpan()

@@ -20,33 +20,37 @@ type queue struct {
 
 func newQueue() *queue { return &queue{ready: make(chan struct{}, 1)} }
 
-// push adds recs and returns how many records wait now.
-func (q *queue) push(recs []*kgo.Record) int {
+// push adds recs.
+func (q *queue) push(recs []*kgo.Record) {
 	q.mu.Lock()
 	q.batches = append(q.batches, recs)
 	q.records += len(recs)
-	n := q.records
 	q.mu.Unlock()
 	q.signal()
-	return n
 }
 
-// pop takes the oldest batch and returns how many records wait still. The
-// receiver of a token from ready must pop.
-func (q *queue) pop() (recs []*kgo.Record, left int) {
+// waiting is the number of records in the queue.
+func (q *queue) waiting() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.records
+}
+
+// pop takes the oldest batch. The receiver of a token from ready must pop.
+func (q *queue) pop() []*kgo.Record {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if len(q.batches) == 0 {
-		return nil, 0
+		return nil
 	}
-	recs = q.batches[0]
+	recs := q.batches[0]
 	q.batches[0] = nil
 	q.batches = q.batches[1:]
 	q.records -= len(recs)
 	if len(q.batches) > 0 {
 		q.signal()
 	}
-	return recs, q.records
+	return recs
 }
 
 func (q *queue) signal() {

@@ -71,6 +71,8 @@ type Store interface {
 	// Insert writes b wholly or not at all. After an attempt whose outcome is
 	// unknown it finds out: nil if b is in the ledger, ErrAbsent if it is not,
 	// ErrForeign if somebody else's block is; any other error leaves the outcome
-	// unknown, and Insert must be called again with the same block.
+	// unknown, and Insert must be called again with the same block, which then
+	// only finds out and writes nothing. An absent block may be written again,
+	// or another in its place.
 	Insert(ctx context.Context, b *Block) error
 }

@@ -101,19 +101,27 @@ func (d *DurableSink) Close(ctx context.Context) error {
 	return nil
 }
 
-// Produce implements spool.Drain.
+var errBehind = errors.New("kafka is behind")
+
+// Produce implements spool.Drain. Nothing is given to the producer while it is
+// behind: it holds records for as long as an outage lasts, and the age of a
+// spooled copy must be looked at when the outage is over, not when it began.
 func (d *DurableSink) Produce(ctx context.Context, entries []spool.Entry) error {
-	return d.produce(ctx, d.kafka.topic.Name, entries)
+	if d.kafka.behind() {
+		return errBehind
+	}
+	return d.produce(ctx, d.kafka.topic.Name, entries, func(e *spool.Entry) int32 { return e.Partition })
 }
 
-// Side implements spool.Drain.
+// Side implements spool.Drain. The side topic is for people, so its partitions
+// mean nothing, and one of them is enough.
 func (d *DurableSink) Side(ctx context.Context, entries []spool.Entry) error {
-	return d.produce(ctx, d.side, entries)
+	return d.produce(ctx, d.side, entries, func(*spool.Entry) int32 { return 0 })
 }
 
 // produce returns nil when all entries are acknowledged. The producer may hold
 // records for longer than the call, so they get memory of their own.
-func (d *DurableSink) produce(ctx context.Context, topic string, entries []spool.Entry) error {
+func (d *DurableSink) produce(ctx context.Context, topic string, entries []spool.Entry, partition func(*spool.Entry) int32) error {
 	size := 0
 	for _, e := range entries {
 		size += len(e.Data)
@@ -121,17 +129,19 @@ func (d *DurableSink) produce(ctx context.Context, topic string, entries []spool
 	memory := make([]byte, 0, size)
 	records := make([]kgo.Record, len(entries))
 	acks := make(chan error, len(entries))
-	for i, e := range entries {
+	for i := range entries {
 		start := len(memory)
-		memory = append(memory, e.Data...)
-		records[i] = kgo.Record{Topic: topic, Partition: e.Partition, Value: memory[start:len(memory):len(memory)]}
+		memory = append(memory, entries[i].Data...)
+		records[i] = kgo.Record{Topic: topic, Partition: partition(&entries[i]), Value: memory[start:len(memory):len(memory)]}
 		d.kafka.client.TryProduce(context.Background(), &records[i], func(_ *kgo.Record, err error) { acks <- err })
 	}
 	var failed error
 	for range entries {
 		select {
 		case err := <-acks:
-			failed = errors.Join(failed, err)
+			if failed == nil { // thousands of records fail alike
+				failed = err
+			}
 		case <-ctx.Done():
 			return ctx.Err()
 		}

@@ -52,14 +52,17 @@ type Topic struct {
 // no compaction) are an error always.
 func Ensure(ctx context.Context, client *kgo.Client, cfg Config) (Topic, error) {
 	adm := kadm.NewClient(client)
-	for _, name := range []string{cfg.Topic, cfg.SideTopic(), cfg.RejectedTopic()} {
-		if err := create(ctx, adm, cfg, name); err != nil {
-			return Topic{}, err
-		}
+	if err := create(ctx, adm, cfg, cfg.Topic); err != nil {
+		return Topic{}, err
 	}
 	t, replicas, err := describe(ctx, adm, cfg.Topic)
 	if err != nil {
 		return Topic{}, err
+	}
+	for _, name := range []string{cfg.SideTopic(), cfg.RejectedTopic()} {
+		if err := create(ctx, adm, cfg, name); err != nil {
+			return Topic{}, err
+		}
 	}
 	settings, err := topicSettings(ctx, adm, cfg.Topic)
 	if err != nil {
@@ -82,6 +85,11 @@ func Ensure(ctx context.Context, client *kgo.Client, cfg Config) (Topic, error) 
 var ErrTopic = errors.New("topic")
 
 func create(ctx context.Context, adm *kadm.Client, cfg Config, name string) error {
+	// Looked for first: whoever made the topics may have given us no right to.
+	known, err := adm.ListTopics(ctx, name)
+	if err == nil && known[name].Err == nil && len(known[name].Partitions) > 0 {
+		return nil
+	}
 	minISR := max(1, cfg.Replication-1)
 	settings := map[string]*string{
 		"cleanup.policy":                 new("delete"),
@@ -91,7 +99,7 @@ func create(ctx context.Context, adm *kadm.Client, cfg Config, name string) erro
 		"min.insync.replicas":            new(strconv.Itoa(int(minISR))),
 		"unclean.leader.election.enable": new("false"),
 	}
-	_, err := adm.CreateTopic(ctx, cfg.Partitions, cfg.Replication, settings, name)
+	_, err = adm.CreateTopic(ctx, cfg.Partitions, cfg.Replication, settings, name)
 	if err != nil && !errors.Is(err, kerr.TopicAlreadyExists) {
 		return fmt.Errorf("create topic %s: %w", name, err)
 	}
