@@ -13,16 +13,16 @@ adtally is up after %s; all state is in %s
 
   beacons    %s
   reports    %s
-  metrics    %s/metrics, /readyz, /debug/pprof
+  operations %s/readyz, /livez, /metrics, /debug/pprof
 
 A pixel, as a browser would fetch it:
-  curl -i -A 'Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0' '%s/i/%s'
+  curl -s -o /dev/null -D - -A 'Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0' '%s/i/%s'
 
 A batch, as a server would send it:
   curl -H "Authorization: Bearer $(cat %s)" %s/v1/events -d '{"events":[{"type":"click","id":"first-click","advertiser_id":%d,"campaign_id":%d}]}'
 
 A report, a second later:
-  curl -H "Authorization: Bearer $(cat %s)" '%s/v1/reports?advertiser=%d&start=%s&end=%s&granularity=day&dimensions=campaign&metrics=impressions,clicks,spend'
+  curl -H "Authorization: Bearer $(cat %s)" '%s/v1/reports?advertiser=%d&start=%s&end=%s&timezone=UTC&granularity=day&dimensions=campaign&metrics=impressions,clicks,spend'
 
 Ctrl-C drains and stops.
 `

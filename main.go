@@ -1,4 +1,4 @@
-// Command adtally counts ads: beacons in over HTTP, reports and statements out.
+// Command adtally counts ads: beacons in over HTTP, reports out.
 // This file and its neighbours only wire the roles together; what they do is in
 // the packages.
 package main
@@ -68,7 +68,7 @@ func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, s
 	exited, code := false, exitDone
 	parser, err := kong.New(&c,
 		kong.Name("adtally"),
-		kong.Description("Counts ads: beacons in, reports and statements out. Every flag is also an environment variable, "+envPrefix+"_ and the flag's name."),
+		kong.Description("Counts ads: beacons in, reports out. Every flag is also an environment variable, "+envPrefix+"_ and the flag's name."),
 		kong.DefaultEnvars(envPrefix),
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(n int) { exited, code = true, n }),

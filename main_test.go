@@ -207,6 +207,20 @@ func TestTermDrains(t *testing.T) {
 	p.start()
 	want := l.expect()
 	p.waitTotal(30*time.Second, 9, func(f figures) bool { return f == want })
+	p.stop(syscall.SIGTERM)
+	p.start() // nothing new comes now, and it is ready all the same
+	p.wait(30*time.Second, "an idle start to be ready", func() bool {
+		status, _ := call(t.Context(), http.MethodGet, loopbackURL(p.ports.Admin)+"/readyz", "", nil)
+		return status == http.StatusOK
+	})
+}
+
+func TestAccountKeepsWhatIsNotNamed(t *testing.T) {
+	p := startProgram(t)
+	p.tool("account", "set", "9", "--data", p.dir, "--name", "Nine", "--currency", "EUR", "--timezone", "Europe/Berlin")
+	if got := p.tool("account", "set", "9", "--data", p.dir, "--name", "Neun"); !strings.Contains(got, "EUR") || !strings.Contains(got, "Europe/Berlin") {
+		t.Errorf("after a new name: %s", got)
+	}
 }
 
 func TestBadInputIsAnsweredAndNotCounted(t *testing.T) {
@@ -265,6 +279,8 @@ func TestCommandLine(t *testing.T) {
 	f([]string{"run", "--nonsense"}, nil, exitUsage, "nonsense")
 	f([]string{"token"}, nil, exitUsage, "--signing-keys")
 	f([]string{"key", "list", "--data", t.TempDir()}, nil, exitFailed, "no adtally run")
+	f([]string{"key", "list"}, nil, exitUsage, "--data DIR")
+	f([]string{"version"}, []string{"ADTALLY_SCOPE=admin"}, exitUsage, "not a setting")
 	f([]string{"--help"}, nil, exitDone, "aggregate")
 }
 

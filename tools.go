@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -52,6 +53,9 @@ type target struct {
 // open connects as the writer.
 func (t *target) open() (clickhouse.Conn, error) {
 	cfg := t.ClickHouse
+	if t.Data == "" && len(cfg.Addr) == 0 {
+		return nil, wrongUsage("name the servers: --data DIR of a running adtally run, or --clickhouse-addr")
+	}
 	if t.Data != "" && len(cfg.Addr) == 0 {
 		s, err := readState(t.Data)
 		if err != nil {
@@ -91,10 +95,10 @@ type keyCmd struct {
 
 type keyCreateCmd struct {
 	target
-	Name       string   `help:"What the key is for."`
-	Scope      []string `help:"What it may do: ingest, report, finance, admin." required:""`
-	Advertiser []uint64 `help:"Advertisers that it covers." xor:"which" required:""`
-	All        bool     `help:"It covers every advertiser." xor:"which" required:""`
+	Name       string   `help:"What the key is for." env:"-"`
+	Scope      []string `help:"What it may do: ingest, report, finance, admin." required:"" env:"-"`
+	Advertiser []uint64 `help:"Advertisers that it covers." xor:"which" required:"" env:"-"`
+	All        bool     `help:"It covers every advertiser." xor:"which" required:"" env:"-"`
 }
 
 // Run makes a key.
@@ -167,9 +171,9 @@ type accountCmd struct {
 type accountSetCmd struct {
 	target
 	Advertiser uint64 `arg:"" help:"Advertiser."`
-	Name       string `help:"Its name."`
-	Currency   string `help:"Its currency (ISO 4217)." default:"USD"`
-	Timezone   string `help:"Its time zone (IANA)." default:"UTC"`
+	Name       string `help:"Its name; what is not given stays as it is." env:"-"`
+	Currency   string `help:"Its currency (ISO 4217); USD at first." env:"-"`
+	Timezone   string `help:"Its time zone (IANA); UTC at first." env:"-"`
 }
 
 // Run sets an account.
@@ -178,11 +182,33 @@ func (c *accountSetCmd) Run(ctx context.Context, e *env) error {
 	if err != nil {
 		return err
 	}
-	err = access.NewStore(conn).PutAccount(ctx, access.Account{Advertiser: c.Advertiser, Name: c.Name, Currency: c.Currency, Timezone: c.Timezone})
+	store := access.NewStore(conn)
+	account, err := c.merge(ctx, store)
 	if err == nil {
-		_, err = fmt.Fprintf(e.stdout, "advertiser %d is set\n", c.Advertiser)
+		err = store.PutAccount(ctx, account)
+	}
+	if err == nil {
+		_, err = fmt.Fprintf(e.stdout, "advertiser %d: name %q, currency %s, time zone %s\n", account.Advertiser, account.Name, account.Currency, account.Timezone)
 	}
 	return errors.Join(err, conn.Close())
+}
+
+// merge returns the account as it is with what was given put in its place.
+func (c *accountSetCmd) merge(ctx context.Context, store *access.Store) (access.Account, error) {
+	account := access.Account{Advertiser: c.Advertiser, Name: strconv.FormatUint(c.Advertiser, 10), Currency: "USD", Timezone: "UTC"}
+	known, err := store.ListAccounts(ctx)
+	if err != nil {
+		return account, err
+	}
+	for _, a := range known {
+		if a.Advertiser == c.Advertiser {
+			account = a
+		}
+	}
+	account.Name = cmp.Or(c.Name, account.Name)
+	account.Currency = cmp.Or(c.Currency, account.Currency)
+	account.Timezone = cmp.Or(c.Timezone, account.Timezone)
+	return account, nil
 }
 
 type accountListCmd struct{ target }

@@ -20,7 +20,7 @@ type Config struct {
 	Listen     string `default:"127.0.0.1:8080" help:"Address for beacons."`
 	PathPrefix string `default:"/" help:"Path before every beacon endpoint; ad blockers know popular names."`
 
-	AckTimeout  time.Duration `default:"800ms" help:"How long a request waits for Kafka before it is answered 503."`
+	AckTimeout  time.Duration `default:"800ms" help:"How long a request waits for Kafka before its events go to the spool; without a spool it is answered 503."`
 	MaxBatch    int           `default:"200" help:"Events in one request."`
 	MaxBody     int           `default:"131072" help:"Bytes in one request body; unpacked, a gzip body may have 8 times as many."`
 	MaxEventAge time.Duration `default:"744h" help:"Events older than this are rejected as too_old."`
@@ -48,8 +48,8 @@ type Config struct {
 type ProduceConfig struct {
 	Linger      time.Duration `default:"1ms" help:"How long a record waits for others to share its request."`
 	Compression string        `default:"none" enum:"none,lz4,snappy,zstd" help:"Compression of record batches: none, lz4, snappy or zstd."`
-	MaxRecords  int           `default:"100000" help:"Records that wait for Kafka at once; more are refused with 503."`
-	MaxBytes    int           `default:"134217728" help:"Memory for events that wait for Kafka; more are refused with 503."`
+	MaxRecords  int           `default:"100000" help:"Records that wait for Kafka at once; more go to the spool, or are refused with 503."`
+	MaxBytes    int           `default:"134217728" help:"Memory for events that wait for Kafka; more go to the spool, or are refused with 503."`
 }
 
 // Validate reports the first setting that cannot work.

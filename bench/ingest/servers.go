@@ -151,7 +151,7 @@ func profile(ctx context.Context, s settings, name string, admin int) error {
 		return err
 	}
 	defer resp.Body.Close()
-	f, err := os.Create(filepath.Join(s.profile, strings.ReplaceAll(name, " ", "-")+".pprof")) //nolint:gosec // the folder that the user named
+	f, err := os.Create(filepath.Join(s.profile, strings.ReplaceAll(name, " ", "-")+".pprof"))
 	if err != nil {
 		return err
 	}
