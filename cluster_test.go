@@ -200,14 +200,15 @@ func (c *cluster) start() {
 	c.child = exec.Command(words[0], words[1:]...)
 	c.child.Env = append(os.Environ(), mainVariable+"=1")
 	c.child.Stdout, c.child.Stderr = log, log
-	c.child.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	// A group of its own: killing a command that wraps ingest would leave ingest.
+	c.child.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	if err := c.child.Start(); err != nil {
 		c.t.Fatal(err)
 	}
 	child := c.child
 	c.t.Cleanup(func() {
-		_ = child.Process.Kill() // it may have ended
-		_ = child.Wait()         // killed
+		_ = syscall.Kill(-child.Process.Pid, syscall.SIGKILL) // it may have ended
+		_ = child.Wait()                                      // killed
 		if c.t.Failed() && child == c.child {
 			text, _ := os.ReadFile(log.Name()) // for the eyes only
 			c.t.Logf("log of ingest, its end:\n%s", text[max(0, len(text)-4000):])
