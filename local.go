@@ -131,7 +131,14 @@ func (l *local) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := l.adminKey(ctx); err != nil {
+	conn, err := clickhouse.Open(l.writer)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }() // nothing is written on closing
+	store := access.NewStore(conn)
+	key, err := l.adminKey(ctx, store)
+	if err != nil {
 		return err
 	}
 	topic, err := openTopic(ctx, l.cfg.Kafka, l.log.Level(l.topicLevel))
@@ -162,7 +169,7 @@ func (l *local) start(ctx context.Context) error {
 		ClickHouseNative: l.cfg.ClickHouseNativePort, ClickHouseHTTP: l.cfg.ClickHouseHTTPPort, Kafka: l.cfg.KafkaPort,
 	}
 	l.runs = inOrder(l.log, admin, []role{taking, counting, reporting, keys.role})
-	return l.demo(ctx)
+	return l.demo(ctx, store, key)
 }
 
 // startServers starts the embedded servers that are not replaced by addresses.
@@ -252,31 +259,27 @@ func signingKeysFile(data string) string { return filepath.Join(data, "signing-k
 // adminKey makes the key with every scope over all advertisers on the first
 // start. Later starts bring it back if the tables were lost meanwhile, but not
 // if it was revoked.
-func (l *local) adminKey(ctx context.Context) error {
+func (l *local) adminKey(ctx context.Context, store *access.Store) (string, error) {
 	path := adminKeyFile(l.cfg.Data)
-	conn, err := clickhouse.Open(l.writer)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = conn.Close() }() // nothing is written on closing
-	store, spec := access.NewStore(conn), access.KeySpec{Name: "admin", Scopes: access.AllScopes, All: true}
+	spec := access.KeySpec{Name: "admin", Scopes: access.AllScopes, All: true}
 	known, err := os.ReadFile(path) //nolint:gosec // in the data directory
 	switch {
 	case err == nil:
-		_, err = store.ImportKey(ctx, strings.TrimSpace(string(known)), spec)
+		text := strings.TrimSpace(string(known))
+		_, err = store.ImportKey(ctx, text, spec)
 		if errors.Is(err, access.ErrRevoked) {
 			l.log.Warn().Str("file", path).Msg("admin key is revoked; make another with adtally key create")
-			return nil
+			err = nil
 		}
-		return err
+		return text, err
 	case !errors.Is(err, os.ErrNotExist):
-		return fmt.Errorf("read admin key: %w", err)
+		return "", fmt.Errorf("read admin key: %w", err)
 	}
 	text, _, err := store.CreateKey(ctx, spec)
 	if err != nil {
-		return err
+		return "", err
 	}
-	return writeFile(path, []byte(text+"\n"))
+	return text, writeFile(path, []byte(text+"\n"))
 }
 
 // demoEvents is the size of the demo's history: enough for two days to look
@@ -285,17 +288,12 @@ const demoEvents = 120_000
 
 // demo makes the demo advertisers and puts their traffic first in order, if
 // told so. History is sent on the first start only.
-func (l *local) demo(ctx context.Context) error {
+func (l *local) demo(ctx context.Context, store *access.Store, key string) error {
 	if !l.cfg.Demo {
 		return nil
 	}
-	conn, err := clickhouse.Open(l.writer)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = conn.Close() }() // nothing is written on closing
 	for _, a := range demo.Accounts() {
-		if err := access.NewStore(conn).PutAccount(ctx, access.Account(a)); err != nil {
+		if err := store.PutAccount(ctx, access.Account(a)); err != nil {
 			return err
 		}
 	}
@@ -303,16 +301,12 @@ func (l *local) demo(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	key, err := os.ReadFile(adminKeyFile(l.cfg.Data))
-	if err != nil {
-		return fmt.Errorf("read admin key: %w", err)
-	}
 	marker := filepath.Join(l.cfg.Data, "demo.done")
 	_, err = os.Stat(marker)
 	traffic, err := demo.New(demo.Config{
 		IngestURL:  loopbackURL(l.ports.Ingest) + l.cfg.Ingest.PathPrefix,
 		Keyring:    ring,
-		ServerKey:  strings.TrimSpace(string(key)),
+		ServerKey:  key,
 		FirstStart: errors.Is(err, os.ErrNotExist), BackfillEvents: demoEvents,
 	}, l.log)
 	if err != nil {

@@ -143,7 +143,9 @@ func kafkaOptions(cfg kafka.Config) []kgo.Opt {
 
 // openTopic makes or checks the topic, and waits for brokers that are away.
 func openTopic(ctx context.Context, cfg kafka.Config, log zerolog.Logger) (kafka.Topic, error) {
-	client, err := kgo.NewClient(kafkaOptions(cfg)...)
+	// A topic that was just looked for and then made is otherwise missing for as
+	// long as the client believes its first answer, 5 s.
+	client, err := kgo.NewClient(append(kafkaOptions(cfg), kgo.MetadataMinAge(50*time.Millisecond))...)
 	if err != nil {
 		return kafka.Topic{}, fmt.Errorf("make Kafka client: %w", err)
 	}
