@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/adtally/adtally/ingest/token"
@@ -16,7 +17,7 @@ adtally is up after %s; all state is in %s
   operations %s/readyz, /livez, /metrics, /debug/pprof
 
 A pixel, as a browser would fetch it:
-  curl -s -o /dev/null -D - -A 'Mozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0' '%s/i/%s'
+  curl -s -o /dev/null -D - -A '%s' '%s/i/%s'
 
 A batch, as a server would send it:
   curl -H "Authorization: Bearer $(cat %s)" %s/v1/events -d '{"events":[{"type":"click","id":"first-click","advertiser_id":%d,"campaign_id":%d}]}'
@@ -47,11 +48,11 @@ func (l *local) banner(took time.Duration) error {
 		return fmt.Errorf("mint first token: %w", err)
 	}
 	key := relative(adminKeyFile(l.cfg.Data))
-	beacons, reports := loopbackURL(l.ports.Ingest), loopbackURL(l.ports.Query)
+	beacons, reports := loopbackURL(l.ports.Ingest)+strings.TrimSuffix(l.cfg.Ingest.PathPrefix, "/"), loopbackURL(l.ports.Query)
 	_, err = fmt.Fprintf(l.env.stdout, bannerText,
 		took.Round(time.Millisecond), relative(l.cfg.Data),
 		beacons, reports, loopbackURL(l.ports.Admin),
-		beacons, ring.Sign(nil, first),
+		visitorAgent, beacons, ring.Sign(nil, first),
 		key, beacons, firstAdvertiser, firstCampaign,
 		key, reports, firstAdvertiser, now.Format(time.DateOnly), now.AddDate(0, 0, 1).Format(time.DateOnly))
 	return err

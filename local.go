@@ -343,6 +343,8 @@ func writeFile(path string, content []byte) error {
 type state struct {
 	PID   int   `json:"pid"`
 	Ports ports `json:"ports"`
+	// Prefix is the path prefix of beacons.
+	Prefix string `json:"prefix"`
 }
 
 func stateFile(data string) string { return filepath.Join(data, "run.json") }
@@ -353,7 +355,7 @@ func (l *local) announce(took time.Duration) error {
 	if err != nil {
 		return fmt.Errorf("encode ports: %w", err)
 	}
-	own, err := json.Marshal(state{PID: os.Getpid(), Ports: l.ports})
+	own, err := json.Marshal(state{PID: os.Getpid(), Ports: l.ports, Prefix: l.cfg.Ingest.PathPrefix})
 	if err != nil {
 		return fmt.Errorf("encode state: %w", err)
 	}

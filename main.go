@@ -45,6 +45,7 @@ type cli struct {
 	Token     tokenCmd     `cmd:"" help:"Sign tokens for beacon URLs: JSON lines in, a token a line out."`
 	Key       keyCmd       `cmd:"" help:"Make, list and revoke API keys."`
 	Account   accountCmd   `cmd:"" help:"Name advertisers and set their currency and time zone."`
+	Doctor    doctorCmd    `cmd:"" help:"Say how ingest reads a beacon URL, a token or a body of events; counts nothing."`
 	Version   versionCmd   `cmd:"" help:"Print the version."`
 }
 
@@ -70,6 +71,7 @@ func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, s
 		kong.Name("adtally"),
 		kong.Description("Counts ads: beacons in, reports out. Every flag is also an environment variable, "+envPrefix+"_ and the flag's name."),
 		kong.DefaultEnvars(envPrefix),
+		kong.Vars{"visitor_agent": visitorAgent},
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(n int) { exited, code = true, n }),
 		kong.UsageOnError(),

@@ -61,6 +61,9 @@ func (t *target) open() (clickhouse.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
+		if s.Ports.ClickHouseNative == 0 {
+			return nil, fmt.Errorf("the adtally run in %s uses another ClickHouse: name it with --clickhouse-addr", t.Data)
+		}
 		writer, _, err := dev.ReadCredentials(clickHouseDir(t.Data))
 		if err != nil {
 			return nil, err
@@ -80,9 +83,6 @@ func readState(data string) (s state, err error) {
 	}
 	if err != nil {
 		return s, fmt.Errorf("read state of adtally run: %w", err)
-	}
-	if s.Ports.ClickHouseNative == 0 {
-		return s, fmt.Errorf("the adtally run in %s uses another ClickHouse: name it with --clickhouse-addr", data)
 	}
 	return s, nil
 }
