@@ -46,6 +46,7 @@ type cli struct {
 	Key       keyCmd       `cmd:"" help:"Make, list and revoke API keys."`
 	Account   accountCmd   `cmd:"" help:"Name advertisers and set their currency and time zone."`
 	Doctor    doctorCmd    `cmd:"" help:"Say how ingest reads a beacon URL, a token or a body of events; counts nothing."`
+	Audit     auditCmd     `cmd:"" help:"Prove that the books add up: where every accepted event went."`
 	Version   versionCmd   `cmd:"" help:"Print the version."`
 }
 

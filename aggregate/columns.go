@@ -112,8 +112,20 @@ func newColumns() []column {
 		ofMark("mark_net", 0, func(m *markOf) int64 { return m.totals.Net }),
 		ofMark("mark_spend_nanos", 0, func(m *markOf) int64 { return m.totals.SpendNanos }),
 		ofMark("mark_lat", epoch, func(m *markOf) time.Time { return time.UnixMilli(m.span.LastLAT).UTC() }),
+		ofMark("mark_version", 0, func(*markOf) uint8 { return markVersion }),
+		ofMark("mark_records", 0, func(m *markOf) int64 { return m.span.End - m.span.Start }),
+		ofMark("mark_ticks", 0, func(m *markOf) int64 { return m.span.Ticks }),
+		ofMark("mark_poison", 0, func(m *markOf) int64 { return m.span.Poison }),
+		ofMark("mark_duplicate", 0, func(m *markOf) int64 { return m.totals.Duplicate }),
+		ofMark("mark_invalid", 0, func(m *markOf) int64 { return m.totals.Invalid }),
+		ofMark("mark_orphan", 0, func(m *markOf) int64 { return m.totals.Orphan }),
+		ofMark("mark_synthetic", 0, func(*markOf) int64 { return 0 }),
+		ofMark("mark_pending", 0, func(*markOf) int64 { return 0 }),
 	}
 }
+
+// markVersion says which control totals a mark has: 1 has all of migration 0003.
+const markVersion = 1
 
 // insert returns the INSERT statement with the columns in their order.
 func (c *ledgerColumns) insert() string {

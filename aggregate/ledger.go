@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/adtally/adtally/internal/clickhouse"
+	"github.com/adtally/adtally/internal/ledger"
 )
 
 const (
@@ -41,13 +42,15 @@ func NewLedger(conn clickhouse.Conn) *Ledger { return &Ledger{conn: conn} }
 func (l *Ledger) OpenTopic(ctx context.Context, t Topic) (Topic, error) {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
-	known, err := l.lastTopic(ctx, t.Name)
+	last, err := ledger.LastTopic(ctx, l.conn, t.Name)
 	if err != nil {
 		return t, err
 	}
-	if known.Lineage > 0 {
-		t.Lineage = known.Lineage
-		return t, sameTopic(known, t)
+	if last.Lineage > 0 {
+		t.Lineage = last.Lineage
+		return t, sameTopic(Topic{
+			Name: last.Name, ID: last.ID, Partitions: int32(last.Partitions), Spread: last.Spread, Scheme: last.Scheme, Lineage: last.Lineage,
+		}, t)
 	}
 	err = l.conn.Exec(clickhouse.With(ctx, "", insertSettings(uuid.New()), nil),
 		"INSERT INTO topics (topic, topic_id, partitions, spread, scheme, lineage) VALUES (?, ?, ?, ?, ?, ?)",
@@ -57,24 +60,6 @@ func (l *Ledger) OpenTopic(ctx context.Context, t Topic) (Topic, error) {
 	}
 	t.Lineage = firstLineage
 	return t, nil
-}
-
-func (l *Ledger) lastTopic(ctx context.Context, name string) (Topic, error) {
-	t := Topic{Name: name}
-	var partitions uint32
-	rows, err := l.conn.Query(clickhouse.With(ctx, "", nil, clickhouse.Parameters{"topic": name}),
-		"SELECT topic_id, partitions, spread, scheme, lineage FROM topics WHERE topic = {topic:String} ORDER BY lineage DESC LIMIT 1")
-	if err != nil {
-		return t, fmt.Errorf("read recorded topic %s: %w", name, err)
-	}
-	defer rows.Close()
-	if rows.Next() {
-		if err := rows.Scan(&t.ID, &partitions, &t.Spread, &t.Scheme, &t.Lineage); err != nil {
-			return t, fmt.Errorf("read recorded topic %s: %w", name, err)
-		}
-	}
-	t.Partitions = int32(partitions)
-	return t, rows.Err()
 }
 
 // sameTopic explains how the topic differs from the one that the ledger counts.

@@ -127,7 +127,13 @@ func (p *partition) record(r *kgo.Record) error {
 	lat := r.Timestamp.UnixMilli()
 	delta := p.delta(r, lat)
 	if !p.decode(r) {
+		if delta != nil {
+			p.span.Poison++
+		}
 		return nil
+	}
+	if delta != nil && p.event.Type == proto.EventType_EVENT_TYPE_TICK {
+		p.span.Ticks++
 	}
 	p.state.Fold(&p.event, lat, delta)
 	return nil
@@ -176,6 +182,7 @@ func (p *partition) newSpan() *Span {
 	select {
 	case s := <-p.free:
 		s.Delta.Reset()
+		s.Ticks, s.Poison = 0, 0
 		return s
 	default:
 		return &Span{Partition: p.id}

@@ -29,8 +29,9 @@ type Row struct {
 
 // Totals are the control totals of a Delta.
 type Totals struct {
-	Rows                   int
-	Gross, Net, SpendNanos int64
+	Rows                       int
+	Gross, Net, SpendNanos     int64
+	Duplicate, Invalid, Orphan int64
 }
 
 // Delta holds what one span of offsets adds to the books. The zero Delta is
@@ -51,6 +52,9 @@ func (d *Delta) Totals() Totals {
 		t.Gross += d.rows[i].Gross
 		t.Net += d.rows[i].Net
 		t.SpendNanos += d.rows[i].SpendNanos
+		t.Duplicate += d.rows[i].Duplicate
+		t.Invalid += d.rows[i].Invalid
+		t.Orphan += d.rows[i].Orphan
 	}
 	return t
 }
