@@ -190,6 +190,8 @@ func (l *local) startServers(ctx context.Context) error {
 	if c.Aggregate.InstanceID == "" {
 		c.Aggregate.InstanceID = "run" // a restart after kill -9 is the same member, and does not wait for itself to expire
 	}
+	// Nobody else writes to servers of our own, and the directory is locked.
+	c.Aggregate.Sole = broker != nil && len(c.ClickHouse.Addr) == 0
 	l.writer, l.reader = c.ClickHouse, c.ClickHouse
 	if len(c.ClickHouse.Addr) == 0 {
 		if err := l.startClickHouse(ctx); err != nil {

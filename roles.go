@@ -198,8 +198,8 @@ func newAggregate(cfg aggregate.Config, kcfg kafka.Config, ccfg clickhouse.Confi
 		return role{}, err
 	}
 	set := metrics.NewSet()
-	t := aggregate.Topic{Name: topic.Name, ID: topic.ID, Partitions: topic.Partitions, Spread: kcfg.Spread, Scheme: proto.PartitionScheme}
-	counter, err := aggregate.New(cfg, t, aggregate.NewLedger(conn), kafkaOptions(kcfg), log, set)
+	t := aggregate.Topic{Name: topic.Name, ID: topic.ID, Partitions: topic.Partitions, Spread: kcfg.Spread, Scheme: proto.PartitionScheme, Retention: topic.Retention}
+	counter, err := aggregate.New(cfg, t, aggregate.NewLedger(conn, cfg.Group), kafkaOptions(kcfg), log, set)
 	if err != nil {
 		return role{}, err
 	}

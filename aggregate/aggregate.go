@@ -18,15 +18,20 @@ import (
 
 // Config are the settings of the aggregate role.
 type Config struct {
-	Group          string        `help:"Consumer group; every instance that counts the topic is in it." default:"adtally-aggregate"`
-	InstanceID     string        `help:"Name of this instance in the group, unique and stable, so that a restart keeps its partitions; empty for none."`
-	SessionTimeout time.Duration `help:"Time after which the partitions of a silent instance go to others." default:"10s"`
-	Horizon        time.Duration `help:"How long an event id is remembered: a repeat within it is a duplicate. Must exceed every client's and the spool's retry age." default:"6h"`
-	FlushInterval  time.Duration `help:"Time between two blocks written to the ledger." default:"500ms"`
-	TickInterval   time.Duration `help:"Idle time after which a partition's time is moved on by a tick record." default:"1s"`
-	MaxRows        int           `help:"Ledger rows of one partition at which a flush starts early." default:"50000"`
-	MaxEvents      int           `help:"Events of one partition at which a flush starts early." default:"1000000"`
-	MaxQueued      int           `help:"Fetched records of one partition at which fetching pauses." default:"50000"`
+	Group            string        `help:"Consumer group; every instance that counts the topic is in it." default:"adtally-aggregate"`
+	InstanceID       string        `help:"Name of this instance in the group, unique and stable, so that a restart keeps its partitions; empty for none."`
+	SessionTimeout   time.Duration `help:"Time after which the partitions of a silent instance go to others." default:"10s"`
+	Horizon          time.Duration `help:"How long an event id is remembered: a repeat within it is a duplicate. Must exceed every client's and the spool's retry age." default:"6h"`
+	FlushInterval    time.Duration `help:"Time between two blocks written to the ledger." default:"500ms"`
+	TickInterval     time.Duration `help:"Idle time after which a partition's time is moved on by a tick record." default:"1s"`
+	MaxRows          int           `help:"Ledger rows of one partition at which a flush starts early." default:"50000"`
+	MaxEvents        int           `help:"Events of one partition at which a flush starts early." default:"1000000"`
+	MaxFlushInterval time.Duration `help:"Time between two blocks when the ledger is slow or takes none; it widens up to this by itself." default:"10s"`
+	CheckInterval    time.Duration `help:"Time between two looks at the topic and at the marks in the ledger." default:"1m"`
+	MaxQueued        int           `help:"Fetched records of one partition at which fetching pauses." default:"50000"`
+
+	// Sole says that an earlier instance of the group is certainly dead.
+	Sole bool `kong:"-"`
 }
 
 // Validate says which setting cannot be.
@@ -36,6 +41,8 @@ func (c Config) Validate() error {
 		return errors.New("horizon: must be at least 1s")
 	case c.FlushInterval < time.Millisecond || c.TickInterval < time.Millisecond:
 		return errors.New("flush and tick interval: must be at least 1ms")
+	case c.SessionTimeout < 100*time.Millisecond || c.CheckInterval < time.Millisecond:
+		return errors.New("session timeout: must be at least 100ms, and check interval at least 1ms")
 	case c.MaxRows < 1 || c.MaxRows > maxBlockRows:
 		return fmt.Errorf("max rows: must be 1 to %d", maxBlockRows)
 	case c.MaxEvents < 1 || c.MaxQueued < 1:
@@ -53,19 +60,24 @@ const maxPoll = 20_000
 
 // Aggregator counts the topic into the ledger. New is inert; Run does the work.
 type Aggregator struct {
-	cfg   Config
-	topic Topic
-	store Store
-	opts  []kgo.Opt
-	log   zerolog.Logger
-	count *counters
+	cfg    Config
+	topic  Topic
+	store  Store
+	owners Owners
+	opts   []kgo.Opt
+	log    zerolog.Logger
+	count  *counters
 
 	client *kgo.Client
 	// started is closed once client is set: the group may be joined before
 	// kgo.NewClient returns.
 	started chan struct{}
 	flush   *flusher
+	lease   *lease
 	cancel  context.CancelCauseFunc
+
+	// again are partitions that must be taken anew.
+	again chan *partition
 
 	mu     sync.Mutex
 	parts  map[int32]*partition
@@ -73,15 +85,19 @@ type Aggregator struct {
 }
 
 // New returns an aggregator of the topic t that connects with opts (brokers,
-// security) and counts into store.
-func New(cfg Config, t Topic, store Store, opts []kgo.Opt, log zerolog.Logger, set *metrics.Set) (*Aggregator, error) {
+// security) and counts into books.
+func New(cfg Config, t Topic, books Books, opts []kgo.Opt, log zerolog.Logger, set *metrics.Set) (*Aggregator, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	if need := (window.Config{Horizon: cfg.Horizon}).Lookback(); t.Retention > 0 && t.Retention < need {
+		return nil, fmt.Errorf("topic %s keeps events for %s, but verdicts look back on %s: repeats would be counted again after a restart; raise retention.ms of the topic to that and the longest outage, or lower --aggregate-horizon",
+			t.Name, t.Retention, need)
+	}
 	a := &Aggregator{
-		cfg: cfg, topic: t, store: store, opts: opts, log: log,
+		cfg: cfg, topic: t, store: books, owners: books, opts: opts, log: log,
 		count: newCounters(set),
-		parts: make(map[int32]*partition), started: make(chan struct{}),
+		parts: make(map[int32]*partition), again: make(chan *partition, 1), started: make(chan struct{}),
 	}
 	set.NewGauge("adtally_aggregate_partitions", func() float64 { return float64(len(a.owned())) })
 	return a, nil
@@ -101,6 +117,8 @@ func (a *Aggregator) Run(ctx context.Context) error {
 		cfg: a.cfg, store: a.store, topic: a.topic,
 		owned: a.owned, landed: a.commitOffsets, fail: a.fail,
 		log: a.log, count: a.count,
+		fence: func() error { return a.lease.hold() },
+		pace:  newPace(a.cfg),
 		early: make(chan struct{}, 1),
 		now:   make(chan chan struct{}),
 		stop:  make(chan struct{}), done: make(chan struct{}),
@@ -110,13 +128,19 @@ func (a *Aggregator) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("make Kafka client: %w", err)
 	}
-	a.client = client
+	a.client, a.lease = client, newLease(a.cfg, client)
 	close(a.started)
+	beside, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var wg sync.WaitGroup
+	wg.Go(func() { a.lease.run(beside) })
+	wg.Go(func() { a.watch(beside) })
 	go a.flush.run()
 	a.poll(ctx)
 	client.CloseAllowingRebalance() // revokes: flushes and drops every partition
 	close(a.flush.stop)
 	<-a.flush.done
+	stop()
+	wg.Wait()
 	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
 		return err
 	}
@@ -157,8 +181,8 @@ func (a *Aggregator) openTopic(ctx context.Context) error {
 			a.opened = true
 			a.mu.Unlock()
 			return nil
-		case t.Lineage > 0:
-			return err // the ledger answered, and the topic is another one
+		case t.Lineage > 0, errors.Is(err, errServer):
+			return err // the ledger answered, and cannot count this topic
 		}
 		a.log.Warn().Err(err).Msg("ledger does not answer yet")
 		select {
@@ -207,6 +231,11 @@ func (a *Aggregator) poll(ctx context.Context) {
 				a.hand(p, f.Records)
 			}
 		})
+		select {
+		case p := <-a.again:
+			a.retake(ctx, p)
+		default:
+		}
 		a.client.AllowRebalance()
 	}
 }
@@ -258,11 +287,16 @@ func (a *Aggregator) revoked(ctx context.Context, _ *kgo.Client, revoked map[str
 	flushing, cancel := context.WithTimeout(context.WithoutCancel(ctx), insertTimeout)
 	a.flush.flushNow(flushing)
 	cancel()
-	a.lost(ctx, nil, revoked)
+	a.release(a.letGo(revoked))
 }
 
 // lost lets go of partitions without writing: somebody else may own them.
 func (a *Aggregator) lost(_ context.Context, _ *kgo.Client, lost map[string][]int32) {
+	a.letGo(lost)
+}
+
+// letGo drops partitions; nothing of theirs is sent afterwards.
+func (a *Aggregator) letGo(lost map[string][]int32) []*partition {
 	var parts []*partition
 	a.mu.Lock()
 	for _, id := range lost[a.topic.Name] {
@@ -279,6 +313,7 @@ func (a *Aggregator) lost(_ context.Context, _ *kgo.Client, lost map[string][]in
 	if len(parts) > 0 {
 		a.log.Info().Int("partitions", len(parts)).Msg("partitions given up")
 	}
+	return parts
 }
 
 // commitOffsets tells Kafka what is counted, for lag graphs only.
@@ -303,7 +338,7 @@ func (a *Aggregator) start(id int32, pos Position, start int64) *partition {
 		full: a.flush.hurry, fail: a.fail,
 		log: a.log.With().Int32("partition", id).Logger(), count: a.count,
 		state: window.NewState(window.Config{Horizon: a.cfg.Horizon}),
-		next:  start, countFrom: pos.Next,
+		next:  start, countFrom: pos.Next, counted: pos.Counted,
 	}
 	itself := map[string][]int32{a.topic.Name: {id}}
 	p.pause = func() { a.client.PauseFetchPartitions(itself) }

@@ -17,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/adtally/adtally/aggregate/window"
+	"github.com/adtally/adtally/internal/ledger"
 	"github.com/adtally/adtally/proto"
 )
 
@@ -33,7 +34,17 @@ type faultyLedger struct {
 	tried  int
 	frozen map[uuid.UUID]int
 	t      *testing.T
+	noOwners
 }
+
+// noOwners are Owners for whom everybody has ended well.
+type noOwners struct{}
+
+func (noOwners) Claimed(context.Context, Topic, []int32) (Claims, error)          { return Claims{}, nil }
+func (noOwners) EndOthers(context.Context, Topic) error                           { return nil }
+func (noOwners) Claim(context.Context, Topic, []int32, Claims) error              { return nil }
+func (noOwners) Release(context.Context, Topic, []int32) error                    { return nil }
+func (noOwners) Audit(context.Context, Topic) (map[int32]ledger.Partition, error) { return nil, nil }
 
 type fault int
 
@@ -72,6 +83,9 @@ func (l *faultyLedger) Positions(_ context.Context, _ Topic, ids []int32) (map[i
 }
 
 func (l *faultyLedger) Insert(_ context.Context, b *Block) error {
+	if err := b.Fence(); err != nil {
+		return errors.Join(ErrAbsent, err)
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	size := 0
@@ -204,11 +218,12 @@ func testConfig() Config {
 		Group: "g", SessionTimeout: 6 * time.Second, Horizon: time.Hour,
 		FlushInterval: 5 * time.Millisecond, TickInterval: 20 * time.Millisecond,
 		MaxRows: 1000, MaxEvents: 500, MaxQueued: 700,
+		MaxFlushInterval: 50 * time.Millisecond, CheckInterval: 100 * time.Millisecond,
 	}
 }
 
 // start runs an aggregator and returns a function that stops it and waits.
-func (b *bench) start(store Store) (stop func() error) {
+func (b *bench) start(store Books) (stop func() error) {
 	b.t.Helper()
 	a, err := New(testConfig(), b.topic, store, []kgo.Opt{kgo.SeedBrokers(b.cluster.ListenAddrs()...)}, zerolog.Nop(), metrics.NewSet())
 	if err != nil {
@@ -313,7 +328,10 @@ func TestForeignBlockStopsTheInstance(t *testing.T) {
 }
 
 // foreignLedger has another owner's block wherever we insert.
-type foreignLedger struct{ inserts atomic.Int32 }
+type foreignLedger struct {
+	noOwners
+	inserts atomic.Int32
+}
 
 func (*foreignLedger) OpenTopic(_ context.Context, t Topic) (Topic, error) {
 	t.Lineage = 1

@@ -11,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/adtally/adtally/aggregate/window"
+	"github.com/adtally/adtally/internal/kafka"
 )
 
 // assign decides where reading starts when partitions are given to us: at the
@@ -50,47 +51,112 @@ func (r *refusal) Error() string { return r.text }
 
 func refuse(format string, args ...any) error { return &refusal{fmt.Sprintf(format, args...)} }
 
-// starts reads the position of each partition and finds the offset to read from.
+// starts takes the partitions over, reads the position of each and finds the
+// offset to read from.
 func (a *Aggregator) starts(ctx context.Context, ids []int32) (map[int32]int64, map[int32]Position, error) {
+	if err := a.takeOver(ctx, ids); err != nil {
+		return nil, nil, err
+	}
 	positions, err := a.store.Positions(ctx, a.topic, ids)
 	if err != nil {
 		return nil, nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
+	bounds, err := kafka.LogBounds(ctx, a.client, a.topic.Name)
+	if err != nil {
+		return nil, nil, err
+	}
 	adm := kadm.NewClient(a.client)
-	first, err := adm.ListStartOffsets(ctx, a.topic.Name)
-	if err := errors.Join(err, first.Error()); err != nil {
-		return nil, nil, fmt.Errorf("list log starts: %w", err)
-	}
-	end, err := adm.ListEndOffsets(ctx, a.topic.Name)
-	if err := errors.Join(err, end.Error()); err != nil {
-		return nil, nil, fmt.Errorf("list log ends: %w", err)
-	}
-	lookback := window.Config{Horizon: a.cfg.Horizon}.Lookback().Milliseconds()
-	oldest, known := oldestLAT(positions)
-	var since kadm.ListedOffsets
-	if known {
-		since, err = adm.ListOffsetsAfterMilli(ctx, oldest-lookback, a.topic.Name)
-		if err := errors.Join(err, since.Error()); err != nil {
-			return nil, nil, fmt.Errorf("list offsets by time: %w", err)
-		}
+	if err := a.checkEpochs(ctx, adm, positions); err != nil {
+		return nil, nil, err
 	}
 	starts := make(map[int32]int64, len(ids))
 	for _, id := range ids {
-		pos := positions[id]
-		lo, _ := first.Lookup(a.topic.Name, id)
-		hi, _ := end.Lookup(a.topic.Name, id)
-		start, err := a.startOf(id, pos, lo.Offset, hi.Offset)
-		if err != nil {
+		log, ok := bounds[id]
+		if !ok {
+			return nil, nil, fmt.Errorf("the brokers do not tell the bounds of partition %d", id)
+		}
+		if starts[id], err = a.startOf(id, positions[id], log.First, log.End); err != nil {
 			return nil, nil, err
 		}
-		if back, ok := since.Lookup(a.topic.Name, id); pos.Known && ok && back.Offset >= 0 {
-			start = max(min(start, back.Offset), lo.Offset)
-		}
-		starts[id] = start
+	}
+	if err := a.lookBack(ctx, adm, starts, positions, bounds); err != nil {
+		return nil, nil, err
 	}
 	return starts, positions, nil
+}
+
+// lookBack moves the starts back by what verdicts look back on, in broker time.
+func (a *Aggregator) lookBack(ctx context.Context, adm *kadm.Client, starts map[int32]int64, positions map[int32]Position, bounds map[int32]kafka.Bounds) error {
+	oldest, known := oldestLAT(positions)
+	if !known {
+		return nil
+	}
+	since, err := adm.ListOffsetsAfterMilli(ctx, oldest-a.lookback().Milliseconds(), a.topic.Name)
+	if err := errors.Join(err, since.Error()); err != nil {
+		return fmt.Errorf("list offsets by time: %w", err)
+	}
+	for id, start := range starts {
+		pos, log := positions[id], bounds[id]
+		back, ok := since.Lookup(a.topic.Name, id)
+		switch {
+		case !pos.Known:
+			continue
+		case len(pos.Counted) > 0: // the time of a position within a gap is not known
+			starts[id] = log.First
+		case ok && back.Offset >= 0:
+			starts[id] = max(min(start, back.Offset), log.First)
+		}
+		// With the first record that is left within the look-back, the one
+		// before it may have been too.
+		if log.First > 0 && starts[id] == log.First && log.First < log.End {
+			return refuse("partition %d of %s begins at offset %d, later than the %s that verdicts look back on before offset %d: repeats of what is gone would be counted again; raise retention.ms of the topic, or lower --aggregate-horizon for this start",
+				id, a.topic.Name, log.First, a.lookback(), pos.Next)
+		}
+	}
+	return nil
+}
+
+// lookback is how much broker time before a position is read again.
+func (a *Aggregator) lookback() time.Duration {
+	return window.Config{Horizon: a.cfg.Horizon}.Lookback()
+}
+
+// checkEpochs asks the brokers where the leader epoch of each position ends: a
+// log that was cut back and has grown again has other records there.
+func (a *Aggregator) checkEpochs(ctx context.Context, adm *kadm.Client, positions map[int32]Position) error {
+	var req kadm.OffsetForLeaderEpochRequest
+	for id, pos := range positions {
+		if pos.Known && pos.Epoch >= 0 {
+			req.Add(a.topic.Name, id, pos.Epoch)
+		}
+	}
+	if len(req) == 0 {
+		return nil
+	}
+	ends, err := adm.OffsetForLeaderEpoch(ctx, req)
+	if err != nil {
+		return fmt.Errorf("list ends of leader epochs: %w", err)
+	}
+	for id, end := range ends[a.topic.Name] {
+		if end.Err != nil {
+			return fmt.Errorf("list ends of leader epochs: partition %d: %w", id, end.Err)
+		}
+		if pos := positions[id]; end.EndOffset >= 0 && end.EndOffset < positionEnd(pos) {
+			return refuse("partition %d of %s is counted up to offset %d in leader epoch %d, which ends at offset %d now: the log was cut back and written anew; restore the topic, or make a new one with a new name",
+				id, a.topic.Name, positionEnd(pos), pos.Epoch, end.EndOffset)
+		}
+	}
+	return nil
+}
+
+// positionEnd is the end of what is counted, beyond gaps.
+func positionEnd(p Position) int64 {
+	if n := len(p.Counted); n > 0 {
+		return p.Counted[n-1].To
+	}
+	return p.Next
 }
 
 // startOf checks that the log holds everything from the position on.
@@ -104,9 +170,9 @@ func (a *Aggregator) startOf(id int32, pos Position, first, end int64) (int64, e
 	case pos.Next < first:
 		return 0, refuse("partition %d of %s is counted up to offset %d, but the log begins at %d: %d events are gone that were not counted; restore the topic, or make a new one with a new name",
 			id, a.topic.Name, pos.Next, first, first-pos.Next)
-	case pos.Next > end:
+	case positionEnd(pos) > end:
 		return 0, refuse("partition %d of %s is counted up to offset %d, but the log ends at %d: the log was cut back; restore the topic, or make a new one with a new name",
-			id, a.topic.Name, pos.Next, end)
+			id, a.topic.Name, positionEnd(pos), end)
 	default:
 		return pos.Next, nil
 	}

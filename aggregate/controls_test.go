@@ -27,7 +27,7 @@ func auditOf(t *testing.T, conn clickhouse.Conn, topic Topic, e ledger.Extent) l
 
 func auditSeesWhereRecordsWent(t *testing.T, conn clickhouse.Conn) {
 	t.Helper()
-	l := NewLedger(conn)
+	l := NewLedger(conn, "test")
 	topic := opened(t, l, "audited")
 	insert(t, l, topic, testSpan(0, 0, 10))
 	mixed := testSpan(0, 10, 20)
@@ -59,7 +59,7 @@ func auditSeesWhereRecordsWent(t *testing.T, conn clickhouse.Conn) {
 
 func auditNamesFaults(t *testing.T, conn clickhouse.Conn) {
 	t.Helper()
-	l := NewLedger(conn)
+	l := NewLedger(conn, "test")
 	f := func(name, kind string, from, to uint64, marksToo bool, damage func(Topic)) {
 		t.Helper()
 		topic := opened(t, l, "audit "+name)
@@ -103,7 +103,7 @@ SELECT 1, 1, 1, topic_id, kafka_partition, b_start, b_end, batch_id, lineage, la
 // Marks of version 0 know less; what they do not know is not held against them.
 func auditReadsOldMarks(t *testing.T, conn clickhouse.Conn) {
 	t.Helper()
-	topic := opened(t, NewLedger(conn), "old marks")
+	topic := opened(t, NewLedger(conn, "test"), "old marks")
 	err := conn.Exec(t.Context(), `INSERT INTO ledger (advertiser, gross, net, duplicate, topic_id, b_start, b_end, batch_id, lineage, lat_day, mark_rows, mark_gross, mark_net) VALUES
 (0, 0, 0, 0, $1, 0, 7, $2, 1, '2026-01-01', 1, 5, 3), (1, 5, 3, 2, $1, 0, 7, $2, 1, '2026-01-01', 0, 0, 0)`, topic.ID, uuid.New())
 	if err != nil {

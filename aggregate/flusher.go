@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -23,8 +24,11 @@ type flusher struct {
 	owned  func() []*partition
 	landed func([]*Span)
 	fail   func(error)
-	log    zerolog.Logger
-	count  *counters
+	// fence tells whether we still own what we are about to write.
+	fence func() error
+	log   zerolog.Logger
+	count *counters
+	pace  pace
 
 	// early asks for a flush before the interval is over.
 	early chan struct{}
@@ -39,20 +43,26 @@ type flusher struct {
 	attempt sync.Mutex
 	lost    map[*partition]struct{}
 
-	// dead is set when somebody else owns what we count: nothing is written
-	// any more, as it would not follow what is in the ledger.
-	dead bool
+	// over is set when somebody else owns what we count: nothing is written any
+	// more, as it would not follow what is in the ledger.
+	over atomic.Bool
+	// doubtful is set while a block is in doubt.
+	doubtful atomic.Bool
 }
+
+// clean tells whether everything that was sent is known to have landed or not.
+func (f *flusher) clean() bool { return !f.over.Load() && !f.doubtful.Load() }
 
 func (f *flusher) run() {
 	defer close(f.done)
-	every := time.NewTicker(f.cfg.FlushInterval)
-	defer every.Stop()
+	next := time.NewTimer(f.pace.now)
+	defer next.Stop()
 	for {
 		select {
 		case <-f.stop:
 			return
-		case <-every.C:
+		case <-next.C:
+			next.Reset(f.pace.now) // from here, so that the insert is part of the interval
 			f.flush()
 		case <-f.early:
 			f.flush()
@@ -107,7 +117,7 @@ type held struct {
 
 // flush writes everything that the partitions hold now.
 func (f *flusher) flush() {
-	if f.dead {
+	if f.over.Load() {
 		return
 	}
 	// Partitions that were dropped before this line are not owned any more.
@@ -153,20 +163,35 @@ func (f *flusher) commit(spans []held) bool {
 			return true
 		}
 		if errors.Is(err, ErrForeign) {
-			f.dead = true
+			f.over.Store(true)
 			f.fail(err)
 			return false
 		}
-		f.count.retries.Inc()
-		if !errors.Is(err, ErrAbsent) {
-			f.count.inDoubt.Inc()
-		}
+		f.account(err)
 		f.log.Warn().Err(err).Int("spans", len(spans)).Dur("retry_in_ms", wait).Msg("block not written yet")
 		select {
 		case <-time.After(wait):
 		case <-f.stop:
 			return false
 		}
+	}
+}
+
+// account counts a failed attempt and widens the pace.
+func (f *flusher) account(err error) {
+	f.count.retries.Inc()
+	if errors.Is(err, errNoLease) {
+		f.count.fenced.Inc()
+	}
+	if !errors.Is(err, ErrAbsent) {
+		f.count.inDoubt.Inc()
+	}
+	f.pace.failed()
+	f.count.interval.Store(f.pace.now)
+	if mergesLag(err) {
+		f.count.tooManyParts.Inc()
+		f.log.Error().Err(err).Dur("flush_interval_ms", f.pace.now).
+			Msg("alarm: the ledger has too many parts; blocks are written less often until its merges have caught up")
 	}
 }
 
@@ -197,10 +222,13 @@ func (f *flusher) try(t *try, spans *[]held) (done bool, err error) {
 	// its own.
 	err = f.store.Insert(context.Background(), t.block)
 	t.absent = errors.Is(err, ErrAbsent)
+	f.doubtful.Store(err != nil && !t.absent)
 	if err != nil {
 		return false, err
 	}
 	f.count.insertSec.UpdateDuration(started)
+	f.pace.wrote(time.Since(started))
+	f.count.interval.Store(f.pace.now)
 	f.finish(t.block, *spans)
 	return true, nil
 }
@@ -217,9 +245,10 @@ func (f *flusher) kept(spans []held) []held {
 }
 
 func (f *flusher) block(spans []held) *Block {
-	b := &Block{ID: uuid.New(), Topic: f.topic, Spans: make([]*Span, len(spans))}
+	b := &Block{ID: uuid.New(), Topic: f.topic, Spans: make([]*Span, len(spans)), Fence: f.fence}
 	for i, h := range spans {
 		b.Spans[i] = h.span
+		b.Prove = b.Prove || !h.from.proven
 	}
 	return b
 }
@@ -232,6 +261,7 @@ func (f *flusher) finish(b *Block, spans []held) {
 	}
 	f.landed(b.Spans)
 	for _, h := range spans {
+		h.from.proven = true
 		select {
 		case h.from.free <- h.span:
 		default:

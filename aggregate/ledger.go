@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,13 +21,18 @@ const (
 	firstLineage = uint32(1)
 	// queryTimeout bounds the small reads around it.
 	queryTimeout = 15 * time.Second
+	// recentDays is how far back marks are looked for at first.
+	recentDays = 2
 )
 
-// Ledger is the Store in ClickHouse. It belongs to one goroutine for Insert;
-// the other methods may be called at the same time.
+// Ledger is the Store and the Owners in ClickHouse. Insert belongs to one
+// goroutine; the other methods may be called at the same time.
 type Ledger struct {
 	conn    clickhouse.Conn
+	owner   Owner
 	columns ledgerColumns
+	// replicated is set by OpenTopic.
+	replicated bool
 	// inDoubt is the block whose last attempt has an unknown outcome, and the
 	// id of the query that tried it.
 	inDoubt uuid.UUID
@@ -35,13 +40,19 @@ type Ledger struct {
 	attempt int
 }
 
-// NewLedger returns the ledger behind conn.
-func NewLedger(conn clickhouse.Conn) *Ledger { return &Ledger{conn: conn} }
+// NewLedger returns the ledger behind conn, as one start of one instance of the
+// consumer group uses it.
+func NewLedger(conn clickhouse.Conn, group string) *Ledger {
+	return &Ledger{conn: conn, owner: Owner{ID: uuid.New(), Group: group}}
+}
 
 // OpenTopic implements Store.
 func (l *Ledger) OpenTopic(ctx context.Context, t Topic) (Topic, error) {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
+	if err := l.checkTable(ctx); err != nil {
+		return t, err
+	}
 	last, err := ledger.LastTopic(ctx, l.conn, t.Name)
 	if err != nil {
 		return t, err
@@ -79,59 +90,90 @@ func sameTopic(known, t Topic) error {
 	}
 }
 
-// Positions implements Store. The position is the end of the chain of marks
-// without a gap; marks that overlap are an error, as then a span is counted
-// twice and only a person can say which block is wrong.
+// Positions implements Store. The position is the end of the chain of marks.
+// Offsets that are counted beyond a gap in it are told too, so that only the gap
+// is counted. Marks that overlap are a refusal, as then a span is counted twice
+// and only a person can say which block is wrong.
 func (l *Ledger) Positions(ctx context.Context, t Topic, partitions []int32) (map[int32]Position, error) {
+	// Most often every partition has recent marks, which follow on from those
+	// before them.
 	positions := make(map[int32]Position, len(partitions))
-	for _, p := range partitions {
-		chain, err := l.chain(ctx, t, p)
-		if err != nil {
-			return nil, fmt.Errorf("read position of partition %d: %w", p, err)
+	for _, since := range []time.Time{time.Now().AddDate(0, 0, -recentDays), {}} {
+		if err := l.read(ctx, t, since, partitions, positions); err != nil {
+			return nil, err
 		}
-		positions[p] = chain
+		if len(positions) == len(partitions) {
+			return positions, nil
+		}
+	}
+	for _, id := range partitions {
+		if _, ok := positions[id]; !ok {
+			positions[id] = Position{Epoch: -1}
+		}
 	}
 	return positions, nil
 }
 
-// chain walks the marks of one partition. ClickHouse looks for the first break
-// of the chain; without one the last mark is the position.
-func (l *Ledger) chain(ctx context.Context, t Topic, partition int32) (Position, error) {
-	const query = `
-SELECT count(), min(b_start), min(if(broken, previous, toUInt64(-1))), max(b_end), max(b_start < previous),
-       argMax(leader_epoch, b_end), toUnixTimestamp64Milli(max(mark_lat))
-FROM (
-    SELECT b_start, b_end, leader_epoch, mark_lat,
-           lagInFrame(b_end, 1, b_start) OVER (ORDER BY b_start, b_end ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS previous,
-           b_start != previous AS broken
-    FROM ledger
-    WHERE advertiser = 0 AND topic_id = {topic:UUID} AND kafka_partition = {partition:Int32} AND lineage = {lineage:UInt32}
-)`
+// read adds the positions that the marks since a day tell of, where none is
+// known yet.
+func (l *Ledger) read(ctx context.Context, t Topic, since time.Time, partitions []int32, positions map[int32]Position) error {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
-	params := clickhouse.Parameters{
-		"topic":     t.ID.String(),
-		"partition": strconv.Itoa(int(partition)),
-		"lineage":   strconv.FormatUint(uint64(t.Lineage), 10),
+	found, err := ledger.Audit(ctx, l.conn, ledger.Topic{ID: t.ID, Lineage: t.Lineage}, ledger.Extent{Since: since, MarksOnly: true})
+	if err != nil {
+		return fmt.Errorf("read positions: %w", err)
 	}
-	var marks, first, gapAt, end uint64
-	var overlap uint8
-	pos := Position{Epoch: -1}
-	row := l.conn.QueryRow(clickhouse.With(ctx, "", nil, params), query)
-	if err := row.Scan(&marks, &first, &gapAt, &end, &overlap, &pos.Epoch, &pos.LAT); err != nil {
-		return pos, err
+	for i := range found {
+		id := found[i].ID
+		if _, known := positions[id]; known || !slices.Contains(partitions, id) {
+			continue
+		}
+		if positions[id], err = positionOf(&found[i]); err != nil {
+			return err
+		}
 	}
-	switch {
-	case marks == 0:
-		return Position{Epoch: -1}, nil
-	case overlap != 0:
-		return pos, errors.New("marks overlap: a span is counted twice; run adtally audit and take the books out of service")
-	case gapAt < end:
-		// Rows beyond a gap cannot come from this program; counting again from
-		// the gap would count them twice.
-		return pos, fmt.Errorf("marks have a gap at offset %d although offset %d is counted", gapAt, end)
+	return nil
+}
+
+// Audit implements Store.
+func (l *Ledger) Audit(ctx context.Context, t Topic) (map[int32]ledger.Partition, error) {
+	found, err := ledger.Audit(ctx, l.conn, ledger.Topic{ID: t.ID, Lineage: t.Lineage},
+		ledger.Extent{Since: time.Now().AddDate(0, 0, -recentDays), MarksOnly: true})
+	if err != nil {
+		return nil, err
 	}
-	pos.Next, pos.Known = int64(end), true
+	byID := make(map[int32]ledger.Partition, len(found))
+	for i := range found {
+		byID[found[i].ID] = found[i]
+	}
+	return byID, nil
+}
+
+func positionOf(p *ledger.Partition) (Position, error) {
+	pos := Position{Next: int64(p.Position), Known: true, LAT: p.LAT.UnixMilli(), Epoch: p.Epoch}
+	var gaps []ledger.Fault
+	for _, f := range p.Faults {
+		switch f.Kind {
+		case ledger.Gap, ledger.Start:
+			gaps = append(gaps, f)
+		case ledger.Overlap, ledger.Totals:
+			return pos, refuse("partition %d: %s; run adtally audit and take the books out of service until the block is found that is wrong", p.ID, f.Text)
+		}
+	}
+	if len(gaps) >= ledger.MaxFaults {
+		return pos, refuse("partition %d: the ledger has lost %d stretches or more; restore it, or start a new one from the log", p.ID, len(gaps))
+	}
+	last := pos.Next
+	for i, g := range gaps {
+		end := last
+		if i == 0 {
+			pos.Next = int64(g.From)
+		}
+		if i+1 < len(gaps) {
+			end = int64(gaps[i+1].From)
+		}
+		pos.Counted = append(pos.Counted, Range{From: int64(g.To), To: end})
+	}
 	return pos, nil
 }
 
@@ -143,16 +185,21 @@ func (l *Ledger) Insert(ctx context.Context, b *Block) error {
 		return l.resolve(ctx, b)
 	}
 	l.attempt++
-	l.inDoubt, l.queryID = b.ID, fmt.Sprintf("adtally-ledger-%s-%d", b.ID, l.attempt)
+	l.inDoubt, l.queryID = b.ID, fmt.Sprintf("%s%s-%s-%s-%d", queryPrefix, b.Topic.ID, l.owner.ID, b.ID, l.attempt)
 	sendErr := l.send(ctx, b)
-	if sendErr == nil {
+	if sendErr == nil && !b.Prove {
 		l.inDoubt = uuid.Nil
 		return nil
 	}
-	if err := l.resolve(ctx, b); err != nil {
+	err := l.resolve(ctx, b)
+	switch {
+	case sendErr == nil && errors.Is(err, ErrAbsent):
+		return fmt.Errorf("block %s was acknowledged and is not there: this server loses what it has acknowledged", b.ID)
+	case err != nil:
 		return errors.Join(err, sendErr)
+	default:
+		return nil
 	}
-	return nil
 }
 
 // send tries b once, as one native block.
@@ -169,6 +216,11 @@ func (l *Ledger) send(ctx context.Context, b *Block) error {
 			return errors.Join(fmt.Errorf("encode column %s: %w", l.columns.list[i].name, err), batch.Abort())
 		}
 	}
+	// The insert is open on the server, so whoever takes over now ends it. A
+	// process that was stopped and goes on learns here that it is late.
+	if err := b.Fence(); err != nil {
+		return errors.Join(err, batch.Abort())
+	}
 	if err := batch.Send(); err != nil {
 		return fmt.Errorf("send block: %w", err)
 	}
@@ -178,13 +230,11 @@ func (l *Ledger) send(ctx context.Context, b *Block) error {
 // resolve finds out whether an attempt whose outcome is unknown landed. The
 // query is killed first, so that it cannot land after the marks were read.
 func (l *Ledger) resolve(ctx context.Context, b *Block) error {
+	if err := l.end(ctx, "query_id = {id:String}", clickhouse.Parameters{"id": l.queryID}); err != nil {
+		return fmt.Errorf("end insert in doubt: %w", err)
+	}
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
-	err := l.conn.Exec(clickhouse.With(ctx, "", nil, clickhouse.Parameters{"id": l.queryID}),
-		"KILL QUERY WHERE query_id = {id:String} SYNC")
-	if err != nil {
-		return fmt.Errorf("kill insert in doubt: %w", err)
-	}
 	ours, foreign, err := l.marks(ctx, b)
 	switch {
 	case err != nil:
@@ -202,23 +252,23 @@ func (l *Ledger) resolve(ctx context.Context, b *Block) error {
 	}
 }
 
-// marks counts the marks at the starts of b's spans: b's own and others'.
+// marks counts the marks of b and those of others within b's spans. The day of a
+// mark is that of its first record, so marks within a span are at most a day
+// older than the span.
 func (l *Ledger) marks(ctx context.Context, b *Block) (ours, foreign int, err error) {
-	var at strings.Builder
+	var within strings.Builder
+	day := latDay(b.Spans[0].FirstLAT)
 	for i, s := range b.Spans {
 		if i > 0 {
-			at.WriteByte(',')
+			within.WriteString(" OR ")
 		}
-		fmt.Fprintf(&at, "(%d,%d)", s.Partition, s.Start)
+		// The offsets are our own integers, so they may stand in the text.
+		fmt.Fprintf(&within, "(kafka_partition = %d AND b_start < %d AND b_end > %d)", s.Partition, s.End, s.Start)
 	}
-	params := clickhouse.Parameters{
-		"topic":   b.Topic.ID.String(),
-		"lineage": strconv.FormatUint(uint64(b.Topic.Lineage), 10),
-		"batch":   b.ID.String(),
-	}
-	// The offsets are our own integers, so they may stand in the text.
+	params := topicParameters(b.Topic)
+	params["batch"], params["day"] = b.ID.String(), day.AddDate(0, 0, -1).Format(time.DateOnly)
 	query := `SELECT countIf(batch_id = {batch:UUID}), countIf(batch_id != {batch:UUID}) FROM ledger
-WHERE advertiser = 0 AND topic_id = {topic:UUID} AND lineage = {lineage:UInt32} AND (kafka_partition, b_start) IN (` + at.String() + `)`
+WHERE advertiser = 0 AND lat_day >= {day:Date} AND topic_id = {topic:UUID} AND lineage = {lineage:UInt32} AND (` + within.String() + `)`
 	var n, others uint64
 	row := l.conn.QueryRow(clickhouse.With(ctx, "", nil, params), query)
 	if err := row.Scan(&n, &others); err != nil {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -48,13 +49,19 @@ func TestLedger(t *testing.T) {
 	server := testkit.StartClickHouse(t)
 	conn := testkit.Open(t, server.AsWriter)
 	t.Run("columns are the table's", func(t *testing.T) { columnsAreTheTables(t, conn) })
-	t.Run("topic", func(t *testing.T) { topicIsRecorded(t, NewLedger(conn)) })
+	t.Run("topic", func(t *testing.T) { topicIsRecorded(t, NewLedger(conn, "test")) })
 	t.Run("positions", func(t *testing.T) { positionsFollowTheMarks(t, conn) })
+	t.Run("gaps", func(t *testing.T) { gapsAreTold(t, conn) })
 	t.Run("broken chains", func(t *testing.T) { brokenChainsAreRefused(t, conn) })
 	t.Run("totals", func(t *testing.T) { marksHoldTheTotals(t, conn) })
 	t.Run("audit", func(t *testing.T) { auditSeesWhereRecordsWent(t, conn) })
 	t.Run("audit of faults", func(t *testing.T) { auditNamesFaults(t, conn) })
 	t.Run("audit of old marks", func(t *testing.T) { auditReadsOldMarks(t, conn) })
+	t.Run("owners", func(t *testing.T) { ownersAreNoted(t, conn) })
+	t.Run("open inserts", func(t *testing.T) { openInsertsAreEnded(t, conn) })
+	t.Run("fenced", func(t *testing.T) { fencedBlockIsNotSent(t, conn) })
+	t.Run("proven", func(t *testing.T) { firstBlockIsProven(t, conn) })
+	t.Run("unsafe table", func(t *testing.T) { unsafeTableIsRefused(t, conn) })
 	t.Run("lost answers", func(t *testing.T) { lostAnswersAreResolved(t, server, conn) })
 	t.Run("foreign block", func(t *testing.T) { foreignBlockIsSeen(t, conn) })
 	t.Run("absent block", func(t *testing.T) { absentBlockIsOnlyFoundOut(t, conn) })
@@ -108,6 +115,9 @@ func topicIsRecorded(t *testing.T, l *Ledger) {
 	f("another rule", func(o *Topic) { o.Scheme = "x" })
 }
 
+// owning is a fence that holds.
+func owning() error { return nil }
+
 func opened(t *testing.T, l *Ledger, name string) Topic {
 	t.Helper()
 	topic, err := l.OpenTopic(t.Context(), testTopicOf(name))
@@ -119,7 +129,7 @@ func opened(t *testing.T, l *Ledger, name string) Topic {
 
 func insert(t *testing.T, l *Ledger, topic Topic, spans ...*Span) *Block {
 	t.Helper()
-	b := &Block{ID: uuid.New(), Topic: topic, Spans: spans}
+	b := &Block{ID: uuid.New(), Topic: topic, Spans: spans, Fence: owning}
 	if err := l.Insert(t.Context(), b); err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +146,7 @@ func wantPosition(t *testing.T, l *Ledger, topic Topic, partition int32, next in
 
 func positionsFollowTheMarks(t *testing.T, conn clickhouse.Conn) {
 	t.Helper()
-	l := NewLedger(conn)
+	l := NewLedger(conn, "test")
 	topic, other := opened(t, l, "positions"), opened(t, l, "other")
 	wantPosition(t, l, topic, 0, 0)
 	insert(t, l, topic, testSpan(0, 0, 10), testSpan(1, 0, 3))
@@ -153,9 +163,26 @@ func positionsFollowTheMarks(t *testing.T, conn clickhouse.Conn) {
 	}
 }
 
+// What lies beyond a gap is counted, and only the gap is counted again.
+func gapsAreTold(t *testing.T, conn clickhouse.Conn) {
+	t.Helper()
+	l := NewLedger(conn, "test")
+	topic := opened(t, l, "gap")
+	insert(t, l, topic, testSpan(0, 2, 5))
+	insert(t, l, topic, testSpan(0, 7, 9))
+	positions, err := l.Positions(t.Context(), topic, []int32{0})
+	p := positions[0]
+	if err != nil || p.Next != 0 || !p.Known || !slices.Equal(p.Counted, []Range{{2, 5}, {7, 9}}) {
+		t.Errorf("position %+v (%v), want 0 with 2 to 5 and 7 to 9 counted", p, err)
+	}
+	insert(t, l, topic, testSpan(0, 0, 2))
+	insert(t, l, topic, testSpan(0, 5, 7))
+	wantPosition(t, l, topic, 0, 9)
+}
+
 func brokenChainsAreRefused(t *testing.T, conn clickhouse.Conn) {
 	t.Helper()
-	l := NewLedger(conn)
+	l := NewLedger(conn, "test")
 	f := func(name string, spans ...*Span) {
 		t.Helper()
 		topic := opened(t, l, name)
@@ -166,14 +193,13 @@ func brokenChainsAreRefused(t *testing.T, conn clickhouse.Conn) {
 			t.Errorf("%s: position %+v, want an error", name, p)
 		}
 	}
-	f("gap", testSpan(0, 0, 5), testSpan(0, 7, 9))
 	f("overlap", testSpan(0, 0, 5), testSpan(0, 4, 9))
 	f("twice", testSpan(0, 0, 5), testSpan(0, 0, 5))
 }
 
 func marksHoldTheTotals(t *testing.T, conn clickhouse.Conn) {
 	t.Helper()
-	l := NewLedger(conn)
+	l := NewLedger(conn, "test")
 	topic := opened(t, l, "totals")
 	insert(t, l, topic, testSpan(0, 0, 100), testSpan(1, 0, 50))
 	var rows, marked uint64
@@ -187,11 +213,11 @@ FROM ledger WHERE topic_id = ?`, topic.ID).Scan(&rows, &marked, &gross, &markGro
 
 func foreignBlockIsSeen(t *testing.T, conn clickhouse.Conn) {
 	t.Helper()
-	l := NewLedger(conn)
+	l := NewLedger(conn, "test")
 	topic := opened(t, l, "foreign")
 	insert(t, l, topic, testSpan(0, 0, 5))
 	// The zombie's attempt is in doubt: it asks before it sends again.
-	zombie := &Block{ID: uuid.New(), Topic: topic, Spans: []*Span{testSpan(0, 0, 7)}}
+	zombie := &Block{ID: uuid.New(), Topic: topic, Spans: []*Span{testSpan(0, 0, 7)}, Fence: owning}
 	l.inDoubt, l.queryID = zombie.ID, "adtally-ledger-zombie"
 	if err := l.Insert(t.Context(), zombie); !errors.Is(err, ErrForeign) {
 		t.Errorf("insert over another owner's block: %v, want ErrForeign", err)
@@ -203,9 +229,9 @@ func foreignBlockIsSeen(t *testing.T, conn clickhouse.Conn) {
 // look for it.
 func absentBlockIsOnlyFoundOut(t *testing.T, conn clickhouse.Conn) {
 	t.Helper()
-	l := NewLedger(conn)
+	l := NewLedger(conn, "test")
 	topic := opened(t, l, "absent")
-	b := &Block{ID: uuid.New(), Topic: topic, Spans: []*Span{testSpan(0, 0, 5)}}
+	b := &Block{ID: uuid.New(), Topic: topic, Spans: []*Span{testSpan(0, 0, 5)}, Fence: owning}
 	l.inDoubt, l.queryID = b.ID, "adtally-ledger-absent"
 	if err := l.Insert(t.Context(), b); !errors.Is(err, ErrAbsent) {
 		t.Errorf("insert of a block in doubt: %v, want ErrAbsent", err)
@@ -280,11 +306,11 @@ func lostAnswersAreResolved(t *testing.T, server *testkit.ClickHouse, direct cli
 	cfg := server.AsWriter
 	cfg.Addr = []string{proxy.start(t)}
 	cfg.ReadTimeout = 5 * time.Second
-	l := NewLedger(testkit.Open(t, cfg))
-	topic := opened(t, NewLedger(direct), "lost answers")
+	l := NewLedger(testkit.Open(t, cfg), "test")
+	topic := opened(t, NewLedger(direct, "test"), "lost answers")
 
 	proxy.loseAnswers.Store(true)
-	b := &Block{ID: uuid.New(), Topic: topic, Spans: []*Span{testSpan(0, 0, 50)}}
+	b := &Block{ID: uuid.New(), Topic: topic, Spans: []*Span{testSpan(0, 0, 50)}, Fence: owning}
 	lost := false
 	deadline := time.Now().Add(60 * time.Second)
 	for attempt := 1; ; attempt++ {
@@ -314,7 +340,7 @@ func lostAnswersAreResolved(t *testing.T, server *testkit.ClickHouse, direct cli
 
 func survivesKilledServer(t *testing.T, server *testkit.ClickHouse, conn clickhouse.Conn) {
 	t.Helper()
-	l := NewLedger(conn)
+	l := NewLedger(conn, "test")
 	topic := opened(t, l, "killed")
 	for start := int64(0); start < 50; start += 10 {
 		if start == 20 {
@@ -326,7 +352,7 @@ func survivesKilledServer(t *testing.T, server *testkit.ClickHouse, conn clickho
 				t.Fatal(err)
 			}
 		}
-		b := &Block{ID: uuid.New(), Topic: topic, Spans: []*Span{testSpan(0, start, start+10)}}
+		b := &Block{ID: uuid.New(), Topic: topic, Spans: []*Span{testSpan(0, start, start+10)}, Fence: owning}
 		deadline := time.Now().Add(60 * time.Second)
 		for err := l.Insert(t.Context(), b); err != nil; err = l.Insert(t.Context(), b) {
 			if time.Now().After(deadline) {

@@ -43,9 +43,17 @@ type partition struct {
 	event  proto.Event
 	span   *Span
 	events int
+	// rest are the records of the batch in hand that are not folded yet.
+	rest []*kgo.Record
 	// next is the offset that must come next; countFrom is the position: what
-	// lies before it is counted already and only remembered.
+	// lies before it is counted already and only remembered. So is what lies in
+	// counted, beyond a gap of the ledger.
 	next, countFrom int64
+	counted         []Range
+
+	// proven is set once a block of this ownership was read back; it belongs to
+	// the flusher.
+	proven bool
 }
 
 // run folds what is queued until quit is closed.
@@ -55,8 +63,11 @@ func (p *partition) run() {
 	defer idle.Stop()
 	for {
 		ready := p.queue.ready
-		if p.spanFull() {
+		switch {
+		case p.spanFull(), p.spanOver():
 			ready = nil // back-pressure: the queue fills, then fetching pauses
+		case len(p.rest) > 0:
+			ready = always
 		}
 		select {
 		case <-p.quit:
@@ -78,18 +89,39 @@ func (p *partition) run() {
 	}
 }
 
+// always is ready.
+var always = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
+
+// spanOver tells that the span must be written before the next record is
+// folded, because that is counted already.
+func (p *partition) spanOver() bool {
+	return len(p.rest) > 0 && p.span != nil && p.isCounted(p.rest[0].Offset)
+}
+
+// isCounted tells whether the ledger has the offset. Offsets must not decrease
+// from call to call.
+func (p *partition) isCounted(offset int64) bool {
+	for len(p.counted) > 0 && offset >= p.counted[0].To {
+		p.counted = p.counted[1:]
+	}
+	return offset < p.countFrom || len(p.counted) > 0 && offset >= p.counted[0].From
+}
+
 func (p *partition) spanFull() bool {
 	return p.span != nil && (len(p.span.Delta.Rows()) >= p.cfg.MaxRows || p.events >= p.cfg.MaxEvents)
 }
 
-// fold takes one batch of records off the queue.
+// fold takes one batch of records off the queue, or what is left of the last.
 func (p *partition) fold() error {
-	for _, r := range p.queue.pop() {
-		if err := p.record(r); err != nil {
+	if len(p.rest) == 0 {
+		p.rest = p.queue.pop()
+	}
+	for ; len(p.rest) > 0 && !p.spanOver(); p.rest = p.rest[1:] {
+		if err := p.record(p.rest[0]); err != nil {
 			return err
 		}
 	}
-	if p.spanFull() {
+	if p.spanFull() || p.spanOver() {
 		p.full()
 	}
 	p.regulate()
@@ -141,7 +173,7 @@ func (p *partition) record(r *kgo.Record) error {
 
 // delta returns where r counts, or nil before the position.
 func (p *partition) delta(r *kgo.Record, lat int64) *window.Delta {
-	if r.Offset < p.countFrom {
+	if p.isCounted(r.Offset) {
 		p.count.rebuilt.Inc()
 		return nil
 	}

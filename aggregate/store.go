@@ -3,10 +3,12 @@ package aggregate
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/adtally/adtally/aggregate/window"
+	"github.com/adtally/adtally/internal/ledger"
 )
 
 // Topic is the topic generation that the ledger counts.
@@ -17,6 +19,8 @@ type Topic struct {
 	// Spread and Scheme are the partition rule that ingest follows.
 	Spread uint32
 	Scheme string
+	// Retention is how long the brokers keep events, 0 for ever or not known.
+	Retention time.Duration
 	// Lineage numbers the generations of a topic's log in the ledger, from 1.
 	Lineage uint32
 }
@@ -31,7 +35,13 @@ type Position struct {
 	LAT int64
 	// Epoch is the leader epoch of the last counted record, -1 if unknown.
 	Epoch int32
+	// Counted are the offsets beyond Next that are counted, in their order: the
+	// ledger has lost what lies between.
+	Counted []Range
 }
+
+// Range are the offsets [From, To).
+type Range struct{ From, To int64 }
 
 // Span is what one stretch of one partition adds to the ledger.
 type Span struct {
@@ -54,6 +64,12 @@ type Block struct {
 	ID    uuid.UUID
 	Topic Topic
 	Spans []*Span
+	// Prove asks for the marks to be read back although the insert was
+	// acknowledged: the first block of each ownership.
+	Prove bool
+	// Fence is asked when the insert is open and nothing is sent yet. Its error
+	// means that the partitions may be others' by now: nothing is sent.
+	Fence func() error
 }
 
 var (
@@ -71,6 +87,9 @@ type Store interface {
 	OpenTopic(ctx context.Context, t Topic) (Topic, error)
 	// Positions reads the marks of the given partitions.
 	Positions(ctx context.Context, t Topic, partitions []int32) (map[int32]Position, error)
+	// Audit reads the recent marks of every partition and what is wrong with
+	// them.
+	Audit(ctx context.Context, t Topic) (map[int32]ledger.Partition, error)
 	// Insert writes b wholly or not at all. After an attempt whose outcome is
 	// unknown it finds out: nil if b is in the ledger, ErrAbsent if it is not,
 	// ErrForeign if somebody else's block is; any other error leaves the outcome
@@ -78,4 +97,24 @@ type Store interface {
 	// only finds out and writes nothing. An absent block may be written again,
 	// or another in its place.
 	Insert(ctx context.Context, b *Block) error
+}
+
+// Owners notes who counts which partition, so that a new owner knows whether the
+// last one may still be writing.
+type Owners interface {
+	// Claimed tells who holds the partitions.
+	Claimed(ctx context.Context, t Topic, partitions []int32) (Claims, error)
+	// EndOthers ends all inserts of other owners and waits for their end.
+	EndOthers(ctx context.Context, t Topic) error
+	// Claim notes us as the owner. It is an error if somebody else has done so
+	// since the reading.
+	Claim(ctx context.Context, t Topic, partitions []int32, since Claims) error
+	// Release notes that nothing of ours is on its way any more.
+	Release(ctx context.Context, t Topic, partitions []int32) error
+}
+
+// Books are the ledger and the notes beside it.
+type Books interface {
+	Store
+	Owners
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -41,6 +42,8 @@ type Topic struct {
 	Name       string
 	ID         [16]byte
 	Partitions int32
+	// Retention is how long the brokers keep events, 0 for ever.
+	Retention time.Duration
 	// Unsafe lists the settings with which an acknowledged event may be lost;
 	// empty for a safe topic.
 	Unsafe []string
@@ -70,6 +73,9 @@ func Ensure(ctx context.Context, client *kgo.Client, cfg Config) (Topic, error) 
 	}
 	broken, unsafe := judge(settings, replicas)
 	t.Unsafe = unsafe
+	if ms, err := strconv.ParseInt(settings["retention.ms"], 10, 64); err == nil && ms > 0 && ms < math.MaxInt64/int64(time.Millisecond) {
+		t.Retention = time.Duration(ms) * time.Millisecond
+	}
 	if len(broken) > 0 {
 		return t, fmt.Errorf("%w: %s cannot be counted: %s", ErrTopic, cfg.Topic, strings.Join(broken, "; "))
 	}

@@ -61,6 +61,8 @@ type Partition struct {
 	First, Position uint64
 	// LAT is the broker time reached.
 	LAT time.Time
+	// Epoch is the leader epoch of the last record that is counted.
+	Epoch int32
 	Controls
 	Faults []Fault
 }
@@ -74,6 +76,9 @@ type Extent struct {
 	// minute. Otherwise each mark is held against its rows.
 	MarksOnly bool
 }
+
+// MaxFaults bounds the faults of each sort that are told per partition.
+const MaxFaults = 20
 
 // batches reads each batch of each partition with its mark and, unless only
 // marks are read, the sums of its rows. Marks of version 0 lack some totals.
@@ -91,6 +96,7 @@ const batches = `
            if(version = 0, length, sum(mark_records)) AS records,
            if(version = 0, length - m_gross, sum(mark_ticks)) AS ticks,
            sum(mark_poison) AS poison, sum(mark_synthetic) AS synthetic, sum(mark_pending) AS pending,
+           max(ledger.leader_epoch) AS epoch,
            %s AS differs
     FROM ledger
     WHERE topic_id = {topic:UUID} AND lineage = {lineage:UInt32} AND lat_day >= {since:Date} %s
@@ -104,15 +110,15 @@ const differs = `marks != 1 OR row_count != marked_rows OR row_gross != m_gross 
 // audit walks the batches of each partition in the order of their offsets. The
 // totals are summed from the first offset on; where the first batches are not
 // read, from the end of the first one that is, as only then the number of
-// pending clicks at the beginning is known. At most 20 faults of each sort are
-// told per partition.
+// pending clicks at the beginning is known. At most MaxFaults faults of each
+// sort are told per partition.
 const audit = `
-SELECT kafka_partition, count(), min(b_start), max(b_end), max(lat),
+SELECT kafka_partition, count(), min(b_start), max(b_end), max(lat), argMax(epoch, b_end),
        sumIf(records, whole), sumIf(ticks, whole), sumIf(poison, whole), sumIf(m_net, whole), sumIf(m_duplicate, whole),
        sumIf(m_invalid, whole), sumIf(m_orphan, whole), sumIf(synthetic, whole), sumIf(m_spend, whole),
        argMax(pending, b_end) - if(min(b_start) = 0, 0, argMin(pending, b_start)),
-       groupArrayIf(20)((previous, b_start, batch_id), b_start != previous),
-       groupArrayIf(20)((b_start, b_end, batch_id), differs)
+       groupArrayIf(%d)((previous, b_start, batch_id), b_start != previous),
+       groupArrayIf(%d)((b_start, b_end, batch_id), differs)
 FROM (
     SELECT *, lagInFrame(b_end, 1, b_start) OVER w AS previous, first_value(b_start) OVER w AS first,
            first = 0 OR b_start != first AS whole
@@ -131,7 +137,7 @@ func Audit(ctx context.Context, conn clickhouse.Conn, t Topic, e Extent) (partit
 	}
 	params := t.parameters()
 	params["since"] = sinceDay(e.Since)
-	rows, err := conn.Query(clickhouse.With(ctx, "", nil, params), fmt.Sprintf(audit, fmt.Sprintf(batches, compare, only)))
+	rows, err := conn.Query(clickhouse.With(ctx, "", nil, params), fmt.Sprintf(audit, MaxFaults, MaxFaults, fmt.Sprintf(batches, compare, only)))
 	if err != nil {
 		return nil, fmt.Errorf("audit the ledger: %w", err)
 	}
@@ -139,7 +145,7 @@ func Audit(ctx context.Context, conn clickhouse.Conn, t Topic, e Extent) (partit
 	for rows.Next() {
 		var p Partition
 		var breaks, wrong [][]any
-		err := rows.Scan(&p.ID, &p.Marks, &p.First, &p.Position, &p.LAT,
+		err := rows.Scan(&p.ID, &p.Marks, &p.First, &p.Position, &p.LAT, &p.Epoch,
 			&p.Records, &p.Ticks, &p.Poison, &p.Net, &p.Duplicate, &p.Invalid, &p.Orphan, &p.Synthetic, &p.SpendNanos, &p.Pending,
 			&breaks, &wrong)
 		if err != nil {

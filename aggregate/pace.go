@@ -1,0 +1,42 @@
+package aggregate
+
+import (
+	"errors"
+	"time"
+
+	"github.com/adtally/adtally/internal/clickhouse"
+)
+
+// tooManyParts is ClickHouse's error when merges do not keep up with inserts.
+const tooManyParts = 252
+
+// pace is the time between flushes. It widens while the ledger is slow or does
+// not take blocks, and narrows again: larger blocks cost the ledger less, and
+// meanwhile what is not read stays in Kafka.
+type pace struct {
+	least, most, now time.Duration
+}
+
+func newPace(cfg Config) pace {
+	return pace{least: cfg.FlushInterval, most: max(cfg.FlushInterval, cfg.MaxFlushInterval), now: cfg.FlushInterval}
+}
+
+// wrote takes the duration of an insert that went well.
+func (p *pace) wrote(took time.Duration) {
+	switch {
+	case took > p.now/2:
+		p.now = min(2*p.now, p.most)
+	case took < p.now/4:
+		p.now = max(p.now/2, p.least)
+	}
+}
+
+// failed takes an attempt that did not.
+func (p *pace) failed() { p.now = min(2*p.now, p.most) }
+
+// mergesLag tells whether the server refused a block because it has too many
+// parts.
+func mergesLag(err error) bool {
+	var e *clickhouse.Exception
+	return errors.As(err, &e) && e.Code == tooManyParts
+}
