@@ -35,9 +35,14 @@ generate: ## make the generated files again
 	@$(TOOL) buf lint
 	@$(TOOL) buf generate
 
+.PHONY: tag
+tag: ## build beacon.js and the npm package from ingest/tag/npm/src
+	@npm --prefix ingest/tag/npm ci --silent --no-fund --no-audit
+	@npm --prefix ingest/tag/npm run build --silent
+
 .PHONY: generated
-generated: generate
-	@git diff --exit-code --stat -- proto ':!proto/testdata' || { echo 'generated files were not current: commit what make generate made' >&2; exit 1; }
+generated: generate tag
+	@git diff --exit-code --stat -- proto ':!proto/testdata' ingest/tag/npm/dist || { echo 'generated files were not current: commit what make generate and make tag made' >&2; exit 1; }
 
 .PHONY: golden
 golden: ## rewrite the golden files from what the code does now

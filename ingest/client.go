@@ -88,11 +88,29 @@ func (s *Server) fillSigned(sc *scratch, raw *rawEvent) rejection {
 	if bad.reason != "" {
 		return bad
 	}
+	if raw.kind(fieldTime) != kindNone {
+		at += sc.visit.skew()
+	}
 	if bad = s.place(e, at); bad.reason != "" {
 		return bad
 	}
 	s.stamp(sc, s.decideEvent(&sc.visit, raw))
 	return rejection{}
+}
+
+// leastSkew is what a clock is wrong by before it is corrected, in microseconds:
+// less may as well be the time that the request took.
+const leastSkew = int64(time.Minute / time.Microsecond)
+
+// skew is what must be added to the times of a batch, in microseconds, because
+// the clock of its sender is wrong.
+func (v *visit) skew() int64 {
+	now := v.now.UnixMicro()
+	skew := now - pixelTime(v.sent, now)
+	if len(v.sent) == 0 || max(skew, -skew) < leastSkew {
+		return 0
+	}
+	return skew
 }
 
 // clientID returns the id of an event that may happen more than once in an

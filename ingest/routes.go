@@ -20,10 +20,11 @@ const (
 	routeClient
 	routeServer
 	routeDoctor
+	routeScript
 	routes
 )
 
-var routeNames = [routes]string{"other", "impression", "viewable", "click", "video", "client_batch", "server_batch", "doctor"}
+var routeNames = [routes]string{"other", "impression", "viewable", "click", "video", "client_batch", "server_batch", "doctor", "script"}
 
 // serve answers one request, whatever happens.
 func (s *Server) serve(ctx *fasthttp.RequestCtx) {
@@ -59,6 +60,8 @@ func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 		s.pageRoute(ctx, s.clientBatch)
 	case routeDoctor:
 		s.pageRoute(ctx, s.doctorRoute)
+	case routeScript:
+		s.scriptRoute(ctx)
 	case routeServer:
 		if !ctx.IsPost() {
 			s.refuseMethod(ctx, "POST")
@@ -97,6 +100,8 @@ func (s *Server) match(path []byte) (route, []byte) {
 		return routeServer, nil
 	case "doctor":
 		return routeDoctor, nil
+	case "beacon.js":
+		return routeScript, nil
 	}
 	if len(rest) < 3 || rest[1] != '/' {
 		return routeOther, nil

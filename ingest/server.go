@@ -72,6 +72,7 @@ type Server struct {
 	reported [vouchers]bucket
 	log      zerolog.Logger // sampled: what goes wrong per request is counted always
 	metrics  *serverMetrics
+	script   *pageScript
 
 	inFlight atomic.Int64
 	serving  atomic.Bool
@@ -102,6 +103,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		limits:  limits{maxAge: cfg.MaxEventAge.Microseconds(), future: cfg.FutureBound.Microseconds()},
 		trusted: trusted,
 		log:     sampled(deps.Log),
+		script:  newPageScript(),
 	}
 	if cfg.TenantRate > 0 {
 		s.tenants = newTenants(cfg.TenantRate, cfg.burst())

@@ -20,6 +20,7 @@ import (
 type visit struct {
 	now      time.Time
 	step, ts []byte // the parameters e and ts
+	sent     []byte // the parameter sent: the sender's clock
 	signals  consent.Signals
 	decision consent.Decision
 	flags    proto.Flag
@@ -67,6 +68,8 @@ func (v *visit) parameter(name []byte) *[]byte {
 		return &v.step
 	case "ts":
 		return &v.ts
+	case "sent":
+		return &v.sent
 	case "gdpr":
 		return &v.signals.GDPR
 	case "gdpr_consent":
