@@ -107,6 +107,25 @@ func TestBrokersAway(t *testing.T) {
 	})
 }
 
+// An instance that starts while all brokers are away takes events all the same.
+func TestIngestStartsWhileBrokersAreAway(t *testing.T) {
+	c := startCluster(t)
+	underFault(t, c, func() {
+		pause(200*time.Millisecond, 500*time.Millisecond)
+		c.gate.shut()
+		_ = c.child.Process.Kill() // started again below
+		_ = c.child.Wait()         // killed
+		c.start()
+		c.wait("events to be spooled", func() bool {
+			return c.metric(`adtally_ingest_produced_events_total{outcome="spooled"}`) > 0
+		})
+		c.gate.open()
+		c.wait("Kafka to acknowledge again", func() bool {
+			return c.metric(`adtally_ingest_produced_events_total{outcome="acked"}`) > 0
+		})
+	})
+}
+
 // Row 7: every answer of the brokers takes two seconds, and one in twenty is
 // lost with its connection.
 func TestBrokersSlowAndLossy(t *testing.T) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -142,7 +143,7 @@ func (l *local) start(ctx context.Context) error {
 		return err
 	}
 	topic, err := openTopic(ctx, l.cfg.Kafka, l.log.Level(l.topicLevel))
-	if err != nil {
+	if err := cmp.Or(err, ctx.Err()); err != nil {
 		return err
 	}
 	if l.cfg.Spool.Dir == "" {
@@ -160,15 +161,17 @@ func (l *local) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	admin, err := listen("admin", l.cfg.Admin.Listen)
+	ln, err := listen("admin", l.cfg.Admin.Listen)
 	if err != nil {
 		return err
 	}
 	l.ports = ports{
-		Ingest: taking.port, Query: reporting.port, Admin: portOf(admin),
+		Ingest: taking.port, Query: reporting.port, Admin: portOf(ln),
 		ClickHouseNative: l.cfg.ClickHouseNativePort, ClickHouseHTTP: l.cfg.ClickHouseHTTPPort, Kafka: l.cfg.KafkaPort,
 	}
-	l.runs = inOrder(l.log, admin, []role{taking, counting, reporting, keys.role})
+	var admin ops.Admin
+	l.runs = append(watch(&admin, []role{taking, counting, reporting, keys.role}),
+		func(ctx context.Context) error { return admin.Run(ctx, ln) })
 	return l.demo(ctx, store, key)
 }
 

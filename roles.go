@@ -34,15 +34,14 @@ type aggregateCmd struct {
 
 // Run counts until ctx is done.
 func (c *aggregateCmd) Run(ctx context.Context, e *env) error {
-	topic, err := openTopic(ctx, c.Kafka, e.log)
-	if err != nil {
-		return err
-	}
-	part, err := newAggregate(c.Aggregate, c.Kafka, c.ClickHouse, topic, e.log)
-	if err != nil {
-		return err
-	}
-	return serve(ctx, c.Admin, e.log, part)
+	return serve(ctx, c.Admin, e.log, func(ctx context.Context) ([]role, error) {
+		topic, err := openTopic(ctx, c.Kafka, e.log)
+		if err != nil || ctx.Err() != nil {
+			return nil, err
+		}
+		part, err := newAggregate(c.Aggregate, c.Kafka, c.ClickHouse, topic, e.log)
+		return []role{part}, err
+	})
 }
 
 type queryCmd struct {
@@ -53,15 +52,14 @@ type queryCmd struct {
 
 // Run serves reports until ctx is done.
 func (c *queryCmd) Run(ctx context.Context, e *env) error {
-	keys, err := newDirectory(c.ClickHouse, e.log)
-	if err != nil {
-		return err
-	}
-	part, err := newQuery(c.Query, c.ClickHouse, keys.dir, e.log)
-	if err != nil {
-		return err
-	}
-	return serve(ctx, c.Admin, e.log, part, keys.role)
+	return serve(ctx, c.Admin, e.log, func(context.Context) ([]role, error) {
+		keys, err := newDirectory(c.ClickHouse, e.log)
+		if err != nil {
+			return nil, err
+		}
+		part, err := newQuery(c.Query, c.ClickHouse, keys.dir, e.log)
+		return []role{part, keys.role}, err
+	})
 }
 
 type migrateCmd struct {
@@ -87,19 +85,29 @@ type role struct {
 	port int
 }
 
-// serve runs roles, and the admin listener until the last of them has stopped.
-func serve(ctx context.Context, cfg ops.AdminConfig, log zerolog.Logger, roles ...role) error {
+// serve runs the roles that build makes, and the admin listener from before
+// that until the last of them has stopped: build may have to wait for servers,
+// and an operator must see that.
+func serve(ctx context.Context, cfg ops.AdminConfig, log zerolog.Logger, build func(context.Context) ([]role, error)) error {
 	ln, err := listen("admin", cfg.Listen)
 	if err != nil {
 		return err
 	}
 	log.Info().Stringer("admin", ln.Addr()).Msg("started")
-	return ops.InOrder(ctx, inOrder(log, ln, roles)...)
+	var admin ops.Admin
+	work := func(ctx context.Context) error {
+		roles, err := build(ctx)
+		if err != nil || ctx.Err() != nil {
+			return err
+		}
+		return ops.InOrder(ctx, watch(&admin, roles)...)
+	}
+	return ops.InOrder(ctx, work, func(ctx context.Context) error { return admin.Run(ctx, ln) })
 }
 
-// inOrder lists what the roles and the admin listener run, in the direction of
-// the data.
-func inOrder(log zerolog.Logger, admin net.Listener, roles []role) []func(context.Context) error {
+// watch shows roles to the operator and lists what they run, in the direction
+// of the data.
+func watch(admin *ops.Admin, roles []role) []func(context.Context) error {
 	var runs []func(context.Context) error
 	var checks []ops.Check
 	var sets []*metrics.Set
@@ -109,8 +117,8 @@ func inOrder(log zerolog.Logger, admin net.Listener, roles []role) []func(contex
 			sets = append(sets, r.set)
 		}
 	}
-	server := ops.NewAdmin(checks, sets, log)
-	return append(runs, func(ctx context.Context) error { return server.Run(ctx, admin) })
+	admin.Watch(checks, sets)
+	return runs
 }
 
 func listen(what, addr string) (net.Listener, error) {
@@ -141,7 +149,8 @@ func kafkaOptions(cfg kafka.Config) []kgo.Opt {
 	return []kgo.Opt{kgo.SeedBrokers(brokers...), kgo.ClientID("adtally")}
 }
 
-// openTopic makes or checks the topic, and waits for brokers that are away.
+// openTopic makes or checks the topic, and waits for brokers that are away
+// until ctx is done; then there is neither a topic nor an error.
 func openTopic(ctx context.Context, cfg kafka.Config, log zerolog.Logger) (kafka.Topic, error) {
 	// A topic that was just looked for and then made is otherwise missing for as
 	// long as the client believes its first answer, 5 s.
@@ -163,7 +172,7 @@ func openTopic(ctx context.Context, cfg kafka.Config, log zerolog.Logger) (kafka
 		log.Warn().Err(err).Msg("brokers do not answer yet")
 		select {
 		case <-ctx.Done():
-			return kafka.Topic{}, fmt.Errorf("wait for brokers: %w", ctx.Err())
+			return kafka.Topic{}, nil
 		case <-time.After(time.Second):
 		}
 	}

@@ -55,19 +55,18 @@ type ingestCmd struct {
 
 // Run takes beacons until ctx is done.
 func (c *ingestCmd) Run(ctx context.Context, e *env) error {
-	keys, err := newDirectory(c.ClickHouse, e.log)
-	if err != nil {
-		return err
-	}
-	topic, err := openTopic(ctx, c.Kafka, e.log)
-	if err != nil {
-		return err
-	}
-	part, err := newIngest(&ingestParts{c.taking, c.Kafka, c.secrets, topic, keys.dir, e.log, metrics.NewSet()})
-	if err != nil {
-		return err
-	}
-	return serve(ctx, c.Admin, e.log, part, keys.role)
+	return serve(ctx, c.Admin, e.log, func(ctx context.Context) ([]role, error) {
+		topic, check, err := c.openTopic(ctx, e.log)
+		if err != nil || ctx.Err() != nil {
+			return nil, err
+		}
+		keys, err := newDirectory(c.ClickHouse, e.log)
+		if err != nil {
+			return nil, err
+		}
+		part, err := newIngest(&ingestParts{c.taking, c.Kafka, c.secrets, topic, keys.dir, e.log, metrics.NewSet()})
+		return []role{part, keys.role, {run: check, ready: always}}, err
+	})
 }
 
 // ingestParts is what the ingest role is made of.

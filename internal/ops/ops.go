@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -45,16 +46,22 @@ type AdminConfig struct {
 	Listen string `help:"Address of metrics, health and profiles; keep it on loopback or a private network." default:"127.0.0.1:8082"`
 }
 
-// Admin serves /livez, /readyz, /metrics and /debug/pprof.
+// Admin serves /livez, /readyz, /metrics and /debug/pprof. The zero Admin is
+// not ready: the process is still starting.
 type Admin struct {
-	checks []Check
-	sets   []*metrics.Set
-	log    zerolog.Logger
+	watched atomic.Pointer[watched]
 }
 
-// NewAdmin returns an admin server that is ready when every check is.
-func NewAdmin(checks []Check, sets []*metrics.Set, log zerolog.Logger) *Admin {
-	return &Admin{checks: checks, sets: sets, log: log}
+// watched is what the process consists of once it has started.
+type watched struct {
+	checks []Check
+	sets   []*metrics.Set
+}
+
+// Watch says that the process has started: it is ready from now on when every
+// check is.
+func (a *Admin) Watch(checks []Check, sets []*metrics.Set) {
+	a.watched.Store(&watched{checks, sets})
 }
 
 // Run serves on ln until ctx is done.
@@ -102,8 +109,12 @@ func (a *Admin) readyz(w http.ResponseWriter, _ *http.Request) {
 
 // Ready joins what the checks wait for, a line each.
 func (a *Admin) Ready() error {
+	w := a.watched.Load()
+	if w == nil {
+		return errors.New("starting: the log says what is waited for")
+	}
 	var waits []string
-	for _, check := range a.checks {
+	for _, check := range w.checks {
 		if err := check(); err != nil {
 			waits = append(waits, err.Error())
 		}
@@ -116,8 +127,10 @@ func (a *Admin) Ready() error {
 
 func (a *Admin) metrics(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-	for _, set := range a.sets {
-		set.WritePrometheus(w)
+	if started := a.watched.Load(); started != nil {
+		for _, set := range started.sets {
+			set.WritePrometheus(w)
+		}
 	}
 	metrics.WriteProcessMetrics(w)
 }

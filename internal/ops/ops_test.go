@@ -111,7 +111,8 @@ func TestAdmin(t *testing.T) {
 		}
 		return nil
 	}
-	server := httptest.NewServer(NewAdmin([]Check{check}, []*metrics.Set{set}, zerolog.Nop()).routes())
+	var admin Admin
+	server := httptest.NewServer(admin.routes())
 	t.Cleanup(server.Close)
 	f := func(path string, status int, want string) {
 		t.Helper()
@@ -126,6 +127,9 @@ func TestAdmin(t *testing.T) {
 		}
 	}
 	f("/livez", http.StatusOK, "ok")
+	f("/readyz", http.StatusServiceUnavailable, "starting")
+	f("/metrics", http.StatusOK, "process_")
+	admin.Watch([]Check{check}, []*metrics.Set{set})
 	f("/readyz", http.StatusOK, "ok")
 	f("/metrics", http.StatusOK, "some_total 1")
 	f("/debug/pprof/", http.StatusOK, "goroutine")
