@@ -18,6 +18,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/adtally/adtally/aggregate"
+	"github.com/adtally/adtally/aggregate/compact"
 	"github.com/adtally/adtally/ingest/token"
 	"github.com/adtally/adtally/internal/access"
 	"github.com/adtally/adtally/internal/clickhouse"
@@ -42,6 +43,7 @@ type runCmd struct {
 	taking
 	Query      query.Config      `embed:"" prefix:"query-" group:"Reports"`
 	Aggregate  aggregate.Config  `embed:"" prefix:"aggregate-" group:"Counting"`
+	Compact    compact.Config    `embed:"" prefix:"compact-" group:"Counting"`
 	Kafka      kafka.Config      `embed:"" prefix:"kafka-" group:"Kafka"`
 	ClickHouse clickhouse.Config `embed:"" prefix:"clickhouse-" group:"ClickHouse"`
 	Admin      ops.AdminConfig   `embed:"" prefix:"admin-" group:"Operations"`
@@ -157,6 +159,10 @@ func (l *local) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	_, compacting, err := newCompact(l.cfg.Compact, l.writer, l.log)
+	if err != nil {
+		return err
+	}
 	reporting, err := newQuery(l.cfg.Query, l.reader, keys.dir, l.log)
 	if err != nil {
 		return err
@@ -170,7 +176,7 @@ func (l *local) start(ctx context.Context) error {
 		ClickHouseNative: l.cfg.ClickHouseNativePort, ClickHouseHTTP: l.cfg.ClickHouseHTTPPort, Kafka: l.cfg.KafkaPort,
 	}
 	var admin ops.Admin
-	l.runs = append(watch(&admin, []role{taking, counting, reporting, keys.role}),
+	l.runs = append(watch(&admin, []role{taking, counting, compacting, reporting, keys.role}),
 		func(ctx context.Context) error { return admin.Run(ctx, ln) })
 	return l.demo(ctx, store, key)
 }

@@ -40,6 +40,7 @@ type cli struct {
 	Run       runCmd       `cmd:"" help:"Start everything in one process, on embedded servers."`
 	Ingest    ingestCmd    `cmd:"" help:"Take beacons over HTTP into Kafka."`
 	Aggregate aggregateCmd `cmd:"" help:"Count the topic into the ledger."`
+	Compact   compactCmd   `cmd:"" help:"Make cuts: add the ledger up into the rollups that reports read."`
 	Query     queryCmd     `cmd:"" help:"Serve reports from the ledger."`
 	Migrate   migrateCmd   `cmd:"" help:"Make or update the tables in ClickHouse."`
 	Token     tokenCmd     `cmd:"" help:"Sign tokens for beacon URLs: JSON lines in, a token a line out."`

@@ -12,6 +12,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/adtally/adtally/aggregate"
+	"github.com/adtally/adtally/aggregate/compact"
 	"github.com/adtally/adtally/internal/access"
 	"github.com/adtally/adtally/internal/clickhouse"
 	"github.com/adtally/adtally/internal/kafka"
@@ -60,6 +61,34 @@ func (c *queryCmd) Run(ctx context.Context, e *env) error {
 		part, err := newQuery(c.Query, c.ClickHouse, keys.dir, e.log)
 		return []role{part, keys.role}, err
 	})
+}
+
+type compactCmd struct {
+	Once       bool              `help:"Make one cut and end; for cron."`
+	Compact    compact.Config    `embed:"" prefix:"compact-"`
+	ClickHouse clickhouse.Config `embed:"" prefix:"clickhouse-"`
+	Admin      ops.AdminConfig   `embed:"" prefix:"admin-"`
+}
+
+// Run makes cuts until ctx is done, or one.
+func (c *compactCmd) Run(ctx context.Context, e *env) error {
+	compactor, part, err := newCompact(c.Compact, c.ClickHouse, e.log)
+	if err != nil {
+		return err
+	}
+	if !c.Once {
+		return serve(ctx, c.Admin, e.log, func(context.Context) ([]role, error) { return []role{part}, nil })
+	}
+	cut, err := compactor.Once(ctx)
+	switch {
+	case err != nil:
+		return err
+	case cut == nil:
+		_, err = fmt.Fprintln(e.stdout, "nothing was counted since the last cut")
+	default:
+		_, err = fmt.Fprintf(e.stdout, "cut %d: %d rows, %d deltas\n", cut.Number, cut.Rows, len(cut.Cover))
+	}
+	return err
 }
 
 type migrateCmd struct {
@@ -231,6 +260,40 @@ func newQuery(cfg query.Config, ccfg clickhouse.Config, keys *access.Directory, 
 	return role{run: run, ready: always, set: set, port: portOf(ln)}, nil
 }
 
-// always is the readiness of a role that depends on nothing but the directory,
-// which has a check of its own.
+func newCompact(cfg compact.Config, ccfg clickhouse.Config, log zerolog.Logger) (*compact.Compactor, role, error) {
+	ccfg.ReadTimeout = max(ccfg.ReadTimeout, cfg.Timeout) // adding up a large delta says nothing for long
+	conn, err := clickhouse.Open(withAddr(ccfg))
+	if err != nil {
+		return nil, role{}, err
+	}
+	set := metrics.NewSet()
+	compactor, err := compact.New(cfg, conn, accountZones{access.NewStore(conn)}, log, set)
+	if err != nil {
+		return nil, role{}, err
+	}
+	run := func(ctx context.Context) error { return errors.Join(compactor.Run(ctx), conn.Close()) }
+	return compactor, role{run: run, ready: always, set: set}, nil
+}
+
+// accountZones are the time zones that accounts have now.
+type accountZones struct{ store *access.Store }
+
+// Zones implements compact.Zones.
+func (z accountZones) Zones(ctx context.Context) (map[uint64]*time.Location, error) {
+	accounts, err := z.store.ListAccounts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	zones := make(map[uint64]*time.Location, len(accounts))
+	for _, a := range accounts {
+		// A zone that this program does not know is no zone of a report either.
+		if zone, err := access.LoadZone(a.Timezone); err == nil {
+			zones[a.Advertiser] = zone
+		}
+	}
+	return zones, nil
+}
+
+// always is the readiness of a role whose lateness keeps nothing from being taken
+// or asked.
 func always() error { return nil }

@@ -25,7 +25,8 @@ type markOf struct {
 	block  *Block
 	span   *Span
 	totals window.Totals
-	day    time.Time
+	// began is the broker time of the block's first record, day its day.
+	began, day time.Time
 }
 
 // ledgerColumns turns blocks into columns. The memory is kept from block to
@@ -121,6 +122,7 @@ func newColumns() []column {
 		ofMark("mark_orphan", 0, func(m *markOf) int64 { return m.totals.Orphan }),
 		ofMark("mark_synthetic", 0, func(*markOf) int64 { return 0 }),
 		ofMark("mark_pending", 0, func(*markOf) int64 { return 0 }),
+		ofSpan("block_lat", func(m *markOf) time.Time { return m.began }),
 	}
 }
 
@@ -145,7 +147,8 @@ func (c *ledgerColumns) fill(b *Block) {
 	for i := range c.list {
 		c.list[i].reset()
 	}
-	m := markOf{block: b, day: latDay(b.Spans[0].FirstLAT)}
+	first := b.Spans[0].FirstLAT
+	m := markOf{block: b, began: time.UnixMilli(first).UTC(), day: latDay(first)}
 	for _, m.span = range b.Spans {
 		m.totals = m.span.Delta.Totals()
 		for i := range c.list {
