@@ -22,6 +22,10 @@ type Config struct {
 	InstanceID       string        `help:"Name of this instance in the group, unique and stable, so that a restart keeps its partitions; empty for none."`
 	SessionTimeout   time.Duration `help:"Time after which the partitions of a silent instance go to others." default:"10s"`
 	Horizon          time.Duration `help:"How long an event id is remembered: a repeat within it is a duplicate. Must exceed every client's and the spool's retry age." default:"6h"`
+	DoubleClick      time.Duration `help:"Time within which a further click on one impression is a duplicate." default:"2s"`
+	MaxClicks        int           `help:"Clicks on one impression within the horizon beyond which they are flagged as invalid (click_cap)." default:"10"`
+	JoinWindow       time.Duration `help:"How long a click waits for its impression before it counts as an orphan, in gross and not in net; at most the horizon." default:"15m"`
+	MaxTuples        int           `help:"Distinct dimensions of one advertiser in one hour and partition beyond which new ones are booked, and billed, under __other__." default:"100000"`
 	FlushInterval    time.Duration `help:"Time between two blocks written to the ledger." default:"500ms"`
 	TickInterval     time.Duration `help:"Idle time after which a partition's time is moved on by a tick record." default:"1s"`
 	MaxRows          int           `help:"Ledger rows of one partition at which a flush starts early." default:"50000"`
@@ -36,9 +40,10 @@ type Config struct {
 
 // Validate says which setting cannot be.
 func (c Config) Validate() error {
+	if err := c.rules().Validate(); err != nil {
+		return err
+	}
 	switch {
-	case c.Horizon < time.Second:
-		return errors.New("horizon: must be at least 1s")
 	case c.FlushInterval < time.Millisecond || c.TickInterval < time.Millisecond:
 		return errors.New("flush and tick interval: must be at least 1ms")
 	case c.SessionTimeout < 100*time.Millisecond || c.CheckInterval < time.Millisecond:
@@ -50,6 +55,11 @@ func (c Config) Validate() error {
 	default:
 		return nil
 	}
+}
+
+// rules are the settings that decide verdicts.
+func (c Config) rules() window.Config {
+	return window.Config{Horizon: c.Horizon, DoubleClick: c.DoubleClick, MaxClicks: c.MaxClicks, JoinWindow: c.JoinWindow, MaxTuples: c.MaxTuples}
 }
 
 // commitTimeout bounds a commit of offsets, which only lag graphs read.
@@ -90,7 +100,7 @@ func New(cfg Config, t Topic, books Books, opts []kgo.Opt, log zerolog.Logger, s
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	if need := (window.Config{Horizon: cfg.Horizon}).Lookback(); t.Retention > 0 && t.Retention < need {
+	if need := cfg.rules().Lookback(); t.Retention > 0 && t.Retention < need {
 		return nil, fmt.Errorf("topic %s keeps events for %s, but verdicts look back on %s: repeats would be counted again after a restart; raise retention.ms of the topic to that and the longest outage, or lower --aggregate-horizon",
 			t.Name, t.Retention, need)
 	}
@@ -337,9 +347,10 @@ func (a *Aggregator) start(id int32, pos Position, start int64) *partition {
 		quit: make(chan struct{}), done: make(chan struct{}),
 		full: a.flush.hurry, fail: a.fail,
 		log: a.log.With().Int32("partition", id).Logger(), count: a.count,
-		state: window.NewState(window.Config{Horizon: a.cfg.Horizon}),
-		next:  start, countFrom: pos.Next, counted: pos.Counted,
+		next: start, countFrom: pos.Next, counted: pos.Counted,
 	}
+	p.told = p.log.Sample(&zerolog.BurstSampler{Burst: 3, Period: 10 * time.Second})
+	p.state = window.NewState(a.cfg.rules(), p)
 	itself := map[string][]int32{a.topic.Name: {id}}
 	p.pause = func() { a.client.PauseFetchPartitions(itself) }
 	p.resume = func() { a.client.ResumeFetchPartitions(itself) }

@@ -90,7 +90,7 @@ func (l *faultyLedger) Insert(_ context.Context, b *Block) error {
 	defer l.mu.Unlock()
 	size := 0
 	for _, s := range b.Spans {
-		size += int(s.End-s.Start)*1_000 + len(s.Delta.Rows())
+		size += int(s.End-s.Start)*1_000 + s.Delta.Len()
 	}
 	if old, ok := l.frozen[b.ID]; ok && old != size {
 		l.t.Errorf("block %s changed between attempts", b.ID)
@@ -215,7 +215,8 @@ func (b *bench) send(r *rand.Rand, n int) {
 
 func testConfig() Config {
 	return Config{
-		Group: "g", SessionTimeout: 6 * time.Second, Horizon: time.Hour,
+		Group: "g", SessionTimeout: 6 * time.Second,
+		Horizon: time.Hour, DoubleClick: 2 * time.Second, MaxClicks: 10, JoinWindow: 15 * time.Minute, MaxTuples: 100_000,
 		FlushInterval: 5 * time.Millisecond, TickInterval: 20 * time.Millisecond,
 		MaxRows: 1000, MaxEvents: 500, MaxQueued: 700,
 		MaxFlushInterval: 50 * time.Millisecond, CheckInterval: 100 * time.Millisecond,

@@ -10,7 +10,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"github.com/adtally/adtally/aggregate/window"
 	"github.com/adtally/adtally/internal/kafka"
 )
 
@@ -93,7 +92,7 @@ func (a *Aggregator) lookBack(ctx context.Context, adm *kadm.Client, starts map[
 	if !known {
 		return nil
 	}
-	since, err := adm.ListOffsetsAfterMilli(ctx, oldest-a.lookback().Milliseconds(), a.topic.Name)
+	since, err := adm.ListOffsetsAfterMilli(ctx, oldest-a.cfg.rules().Lookback().Milliseconds(), a.topic.Name)
 	if err := errors.Join(err, since.Error()); err != nil {
 		return fmt.Errorf("list offsets by time: %w", err)
 	}
@@ -112,15 +111,10 @@ func (a *Aggregator) lookBack(ctx context.Context, adm *kadm.Client, starts map[
 		// before it may have been too.
 		if log.First > 0 && starts[id] == log.First && log.First < log.End {
 			return refuse("partition %d of %s begins at offset %d, later than the %s that verdicts look back on before offset %d: repeats of what is gone would be counted again; raise retention.ms of the topic, or lower --aggregate-horizon for this start",
-				id, a.topic.Name, log.First, a.lookback(), pos.Next)
+				id, a.topic.Name, log.First, a.cfg.rules().Lookback(), pos.Next)
 		}
 	}
 	return nil
-}
-
-// lookback is how much broker time before a position is read again.
-func (a *Aggregator) lookback() time.Duration {
-	return window.Config{Horizon: a.cfg.Horizon}.Lookback()
 }
 
 // checkEpochs asks the brokers where the leader epoch of each position ends: a

@@ -115,13 +115,13 @@ func newColumns() []column {
 		ofMark("mark_lat", epoch, func(m *markOf) time.Time { return time.UnixMilli(m.span.LastLAT).UTC() }),
 		ofMark("mark_version", 0, func(*markOf) uint8 { return markVersion }),
 		ofMark("mark_records", 0, func(m *markOf) int64 { return m.span.End - m.span.Start }),
-		ofMark("mark_ticks", 0, func(m *markOf) int64 { return m.span.Ticks }),
-		ofMark("mark_poison", 0, func(m *markOf) int64 { return m.span.Poison }),
+		ofMark("mark_ticks", 0, func(m *markOf) int64 { return m.totals.Ticks }),
+		ofMark("mark_poison", 0, func(m *markOf) int64 { return m.totals.Poison }),
 		ofMark("mark_duplicate", 0, func(m *markOf) int64 { return m.totals.Duplicate }),
 		ofMark("mark_invalid", 0, func(m *markOf) int64 { return m.totals.Invalid }),
 		ofMark("mark_orphan", 0, func(m *markOf) int64 { return m.totals.Orphan }),
-		ofMark("mark_synthetic", 0, func(*markOf) int64 { return 0 }),
-		ofMark("mark_pending", 0, func(*markOf) int64 { return 0 }),
+		ofMark("mark_synthetic", 0, func(m *markOf) int64 { return m.totals.Synthetic }),
+		ofMark("mark_pending", 0, func(m *markOf) int64 { return m.totals.Pending }),
 		ofSpan("block_lat", func(m *markOf) time.Time { return m.began }),
 	}
 }
@@ -150,22 +150,27 @@ func (c *ledgerColumns) fill(b *Block) {
 	first := b.Spans[0].FirstLAT
 	m := markOf{block: b, began: time.UnixMilli(first).UTC(), day: latDay(first)}
 	for _, m.span = range b.Spans {
-		m.totals = m.span.Delta.Totals()
-		for i := range c.list {
-			c.list[i].add(&m)
-		}
+		c.addSpan(&m)
 	}
 }
 
-func (c *column) add(m *markOf) {
-	if c.begin != nil {
-		c.begin(m)
+func (c *ledgerColumns) addSpan(m *markOf) {
+	m.totals = m.span.Delta.Totals()
+	for i := range c.list {
+		if begin := c.list[i].begin; begin != nil {
+			begin(m)
+		}
 	}
-	rows := m.span.Delta.Rows()
-	for i := range rows {
-		c.row(&rows[i])
+	var row window.Row
+	for n := range m.span.Delta.Len() {
+		m.span.Delta.Row(n, &row)
+		for i := range c.list {
+			c.list[i].row(&row)
+		}
 	}
-	c.mark(m)
+	for i := range c.list {
+		c.list[i].mark(m)
+	}
 }
 
 // latDay is the day of broker time, the table partition of a span.

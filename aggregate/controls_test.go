@@ -31,7 +31,9 @@ func auditSeesWhereRecordsWent(t *testing.T, conn clickhouse.Conn) {
 	topic := opened(t, l, "audited")
 	insert(t, l, topic, testSpan(0, 0, 10))
 	mixed := testSpan(0, 10, 20)
-	mixed.End, mixed.Ticks, mixed.Poison = 25, 3, 2
+	mixed.End = 25
+	tick := []byte{8, 0xff, 1}
+	foldInto(mixed, tick, []byte("not an event"), tick, nil, tick)
 	insert(t, l, topic, mixed)
 	day := latDay(mixed.FirstLAT)
 	want := ledger.Controls{Records: 25, Ticks: 3, Poison: 2, Net: 20, SpendNanos: 100}
@@ -87,7 +89,7 @@ func auditNamesFaults(t *testing.T, conn clickhouse.Conn) {
 	f("start", ledger.Start, 0, 3, true, func(topic Topic) { insert(t, l, topic, testSpan(0, 3, 9)) })
 	f("missing", ledger.Missing, 0, 9, true, func(topic Topic) {
 		s := testSpan(0, 0, 9)
-		s.Poison = 1 // one more than there are records
+		foldInto(s, nil) // poison: one more than there are records
 		insert(t, l, topic, s)
 	})
 	f("totals", ledger.Totals, 0, 9, false, func(topic Topic) {

@@ -145,7 +145,7 @@ func blockEnd(spans []held) int {
 	day := latDay(spans[0].span.FirstLAT)
 	rows := 0
 	for i, h := range spans {
-		rows += len(h.span.Delta.Rows()) + 1
+		rows += h.span.Delta.Len() + 1
 		if i > 0 && (rows > maxBlockRows || !latDay(h.span.FirstLAT).Equal(day)) {
 			return i
 		}
@@ -257,7 +257,7 @@ func (f *flusher) block(spans []held) *Block {
 func (f *flusher) finish(b *Block, spans []held) {
 	f.count.blocks.Inc()
 	for _, s := range b.Spans {
-		f.count.rows.Add(len(s.Delta.Rows()) + 1)
+		f.count.rows.Add(s.Delta.Len() + 1)
 	}
 	f.landed(b.Spans)
 	for _, h := range spans {

@@ -32,18 +32,38 @@ func testTopicOf(name string) Topic {
 // testSpan is a span of n clicks, a minute apart, in two campaigns.
 func testSpan(partition int32, start, end int64) *Span {
 	s := &Span{Partition: partition, Start: start, End: end, FirstLAT: 1_790_000_000_000, LastLAT: 1_790_000_000_000 + end, Epoch: 3}
-	state := window.NewState(window.Config{Horizon: time.Hour})
 	var key proto.IDKey
+	var values [][]byte
 	for o := start; o < end; o++ {
 		ev := &proto.Event{
 			Type: proto.EventType_EVENT_TYPE_CLICK, AdvertiserId: 1, CampaignId: uint64(o % 2), TimeUs: o * 60_000_000,
 			Country: "DE", Pricing: proto.Pricing_PRICING_CPC, PriceNanos: 5, Currency: "EUR",
 		}
 		ev.SetEventID(key.Hash(uint64(partition), []byte{byte(o), byte(o >> 8)}))
-		state.Fold(ev, s.FirstLAT, &s.Delta)
+		value, err := ev.MarshalVT()
+		if err != nil {
+			panic(err)
+		}
+		values = append(values, value)
 	}
+	foldInto(s, values...)
 	return s
 }
+
+// foldInto counts records in s.
+func foldInto(s *Span, values ...[]byte) {
+	batch := make([]window.Record, len(values))
+	for i, value := range values {
+		batch[i] = window.Record{Value: value, LAT: s.FirstLAT}
+	}
+	window.NewState(window.Defaults(), ignore{}).FoldBatch(batch, &s.Delta)
+}
+
+// ignore is a window.Reporter that tells nobody.
+type ignore struct{}
+
+func (ignore) Poison(int, error) {}
+func (ignore) Synthetic(int)     {}
 
 func TestLedger(t *testing.T) {
 	server := testkit.StartClickHouse(t)

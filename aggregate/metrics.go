@@ -16,6 +16,7 @@ type counters struct {
 	folded    *metrics.Counter
 	rebuilt   *metrics.Counter
 	poison    *metrics.Counter
+	synthetic *metrics.Counter
 	blocks    *metrics.Counter
 	rows      *metrics.Counter
 	retries   *metrics.Counter
@@ -66,6 +67,7 @@ func newCounters(set *metrics.Set) *counters {
 		folded:    set.NewCounter("adtally_aggregate_events_folded_total"),
 		rebuilt:   set.NewCounter("adtally_aggregate_events_rebuilt_total"),
 		poison:    set.NewCounter("adtally_aggregate_events_poison_total"),
+		synthetic: set.NewCounter("adtally_aggregate_events_synthetic_duplicate_total"),
 		blocks:    set.NewCounter("adtally_aggregate_blocks_total"),
 		rows:      set.NewCounter("adtally_aggregate_rows_total"),
 		retries:   set.NewCounter("adtally_aggregate_insert_retries_total"),

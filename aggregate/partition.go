@@ -10,7 +10,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/adtally/adtally/aggregate/window"
-	"github.com/adtally/adtally/proto"
 )
 
 // partition owns one partition: its memory of the log and the span that is
@@ -31,7 +30,9 @@ type partition struct {
 	full, tick, pause, resume func()
 	fail                      func(error)
 	log                       zerolog.Logger
-	count                     *counters
+	// told is log, sampled: for what records cause.
+	told  zerolog.Logger
+	count *counters
 
 	// rebuilding is true until the position is reached; for readiness.
 	rebuilding atomic.Bool
@@ -40,11 +41,13 @@ type partition struct {
 	paused  bool
 
 	state  *window.State
-	event  proto.Event
 	span   *Span
 	events int
 	// rest are the records of the batch in hand that are not folded yet.
 	rest []*kgo.Record
+	// batch is what is being folded, and counting the records in it that count.
+	batch    []window.Record
+	counting []*kgo.Record
 	// next is the offset that must come next; countFrom is the position: what
 	// lies before it is counted already and only remembered. So is what lies in
 	// counted, beyond a gap of the ledger.
@@ -108,7 +111,7 @@ func (p *partition) isCounted(offset int64) bool {
 }
 
 func (p *partition) spanFull() bool {
-	return p.span != nil && (len(p.span.Delta.Rows()) >= p.cfg.MaxRows || p.events >= p.cfg.MaxEvents)
+	return p.span != nil && (p.span.Delta.Len() >= p.cfg.MaxRows || p.events >= p.cfg.MaxEvents)
 }
 
 // fold takes one batch of records off the queue, or what is left of the last.
@@ -116,10 +119,12 @@ func (p *partition) fold() error {
 	if len(p.rest) == 0 {
 		p.rest = p.queue.pop()
 	}
-	for ; len(p.rest) > 0 && !p.spanOver(); p.rest = p.rest[1:] {
-		if err := p.record(p.rest[0]); err != nil {
+	for len(p.rest) > 0 && !p.spanOver() {
+		n, counted := p.stretch(p.rest)
+		if err := p.records(p.rest[:n], counted); err != nil {
 			return err
 		}
+		p.rest = p.rest[n:]
 	}
 	if p.spanFull() || p.spanOver() {
 		p.full()
@@ -145,76 +150,89 @@ func (p *partition) regulate() {
 	}
 }
 
-// record folds one record. The topic is not transactional and not compacted, so
-// offsets are dense; a hole means that records were lost or skipped.
-func (p *partition) record(r *kgo.Record) error {
-	if r.Offset != p.next {
-		return fmt.Errorf("offset %d follows %d: %d records are missing from the log; restore the topic, or start a new generation of it",
-			r.Offset, p.next-1, r.Offset-p.next)
+// stretch returns how many of the first records are all counted already, or all
+// not.
+func (p *partition) stretch(recs []*kgo.Record) (n int, counted bool) {
+	counted = p.isCounted(recs[0].Offset)
+	for n < len(recs) && p.isCounted(recs[n].Offset) == counted {
+		n++
 	}
-	p.next++
+	return n, counted
+}
+
+// records folds a stretch of records that comes next in the log. The topic is
+// not transactional and not compacted, so offsets are dense; a hole means that
+// records were lost or skipped.
+func (p *partition) records(recs []*kgo.Record, counted bool) error {
+	for i, r := range recs {
+		if last := p.next + int64(i) - 1; r.Offset != last+1 {
+			return fmt.Errorf("offset %d follows %d: %d records are missing from the log; restore the topic, or start a new generation of it",
+				r.Offset, last, r.Offset-last-1)
+		}
+	}
+	if counted {
+		p.remember(recs)
+	} else {
+		p.tally(recs)
+	}
+	p.next += int64(len(recs))
 	if p.next >= p.countFrom {
 		p.rebuilding.Store(false)
 	}
-	lat := r.Timestamp.UnixMilli()
-	delta := p.delta(r, lat)
-	if !p.decode(r) {
-		if delta != nil {
-			p.span.Poison++
-		}
-		return nil
-	}
-	if delta != nil && p.event.Type == proto.EventType_EVENT_TYPE_TICK {
-		p.span.Ticks++
-	}
-	p.state.Fold(&p.event, lat, delta)
 	return nil
 }
 
-// delta returns where r counts, or nil before the position.
-func (p *partition) delta(r *kgo.Record, lat int64) *window.Delta {
-	if p.isCounted(r.Offset) {
-		p.count.rebuilt.Inc()
-		return nil
-	}
-	p.count.folded.Inc()
-	if p.span == nil {
-		p.span = p.newSpan()
-		p.span.Start, p.span.FirstLAT, p.span.LastLAT = r.Offset, lat, lat
-	}
-	p.events++
-	p.span.End = r.Offset + 1
-	p.span.LastLAT = max(p.span.LastLAT, lat)
-	p.span.Epoch = r.LeaderEpoch
-	return &p.span.Delta
+// remember folds records that are counted already.
+func (p *partition) remember(recs []*kgo.Record) {
+	p.state.FoldBatch(p.batchOf(recs), nil)
+	p.count.rebuilt.Add(len(recs))
 }
 
-// maxTimeUs is the end of ClickHouse's DateTime (year 2106).
-const maxTimeUs = (1<<32 - 1) * 1_000_000
-
-// decode reads r into p.event, whose strings then alias r's bytes. A record
-// that no ingest of ours can have written is counted as poison and passed over;
-// the partition goes on.
-func (p *partition) decode(r *kgo.Record) bool {
-	p.event.Reset()
-	err := p.event.UnmarshalVTUnsafe(r.Value)
-	switch {
-	case err == nil && p.event.Type == proto.EventType_EVENT_TYPE_TICK:
-		return true
-	case err == nil && p.event.Type > 0 && p.event.Type < proto.EventType_EVENT_TYPE_TICK &&
-		p.event.AdvertiserId > 0 && p.event.TimeUs >= 0 && p.event.TimeUs < maxTimeUs:
-		return true
+// tally folds records that count.
+func (p *partition) tally(recs []*kgo.Record) {
+	first, last := recs[0], recs[len(recs)-1]
+	if p.span == nil {
+		p.span = p.newSpan()
+		p.span.Start, p.span.FirstLAT, p.span.LastLAT = first.Offset, first.Timestamp.UnixMilli(), first.Timestamp.UnixMilli()
 	}
+	p.span.End, p.span.Epoch = last.Offset+1, last.LeaderEpoch
+	p.counting = recs
+	batch := p.batchOf(recs)
+	for i := range batch {
+		p.span.LastLAT = max(p.span.LastLAT, batch[i].LAT)
+	}
+	p.state.FoldBatch(batch, &p.span.Delta)
+	p.counting = nil
+	clear(p.batch) // lets go of the fetch
+	p.events += len(recs)
+	p.count.folded.Add(len(recs))
+}
+
+func (p *partition) batchOf(recs []*kgo.Record) []window.Record {
+	p.batch = p.batch[:0]
+	for _, r := range recs {
+		p.batch = append(p.batch, window.Record{Value: r.Value, LAT: r.Timestamp.UnixMilli()})
+	}
+	return p.batch
+}
+
+// Poison implements window.Reporter. The record is counted and passed over; the
+// partition goes on.
+func (p *partition) Poison(record int, err error) {
 	p.count.poison.Inc()
-	p.log.Error().Err(err).Int64("offset", r.Offset).Msg("record is not an event; passed over")
-	return false
+	p.told.Error().Err(err).Int64("offset", p.counting[record].Offset).Msg("record is not an event; passed over")
+}
+
+// Synthetic implements window.Reporter.
+func (p *partition) Synthetic(record int) {
+	p.count.synthetic.Inc()
+	p.told.Warn().Int64("offset", p.counting[record].Offset).Msg("an id came again with another payload; the first one counts")
 }
 
 func (p *partition) newSpan() *Span {
 	select {
 	case s := <-p.free:
 		s.Delta.Reset()
-		s.Ticks, s.Poison = 0, 0
 		return s
 	default:
 		return &Span{Partition: p.id}

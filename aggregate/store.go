@@ -53,9 +53,6 @@ type Span struct {
 	FirstLAT, LastLAT int64
 	Epoch             int32
 	Delta             window.Delta
-	// Ticks and Poison are the records that add nothing to the delta: ticks, and
-	// what is not an event.
-	Ticks, Poison int64
 }
 
 // Block is one atomic write: spans of different partitions that begin on the

@@ -23,9 +23,12 @@ const (
 	FlagUnexpandedMacro
 	// FlagFutureTime is an event time too far ahead of its arrival.
 	FlagFutureTime
+	// FlagClickCap is a click beyond the number that one impression may have. It
+	// is set by aggregate.
+	FlagClickCap
 )
 
-var flagNames = []string{"crawler", "non_browser", "data_centre", "prefetch", "expired_token", "unexpanded_macro", "future_time"}
+var flagNames = []string{"crawler", "non_browser", "data_centre", "prefetch", "expired_token", "unexpanded_macro", "future_time", "click_cap"}
 
 // String lists the names of the set flags, separated by commas.
 func (f Flag) String() string {

@@ -6,93 +6,79 @@ import (
 	"github.com/adtally/adtally/proto"
 )
 
-// skewMillis is how far the broker's clock may step back (at a leader change)
-// before a verdict could miss an id that was already forgotten.
-const skewMillis = 2 * 60_000
-
-// generations is the number of steps in which ids grow old.
-const generations = 32
-
 // never is the time of what has not been seen.
 const never = math.MinInt64
 
 type seenKey struct {
-	id  proto.ID
-	typ proto.EventType
+	id    proto.ID
+	typ   proto.EventType
+	valid bool
 }
 
-// seenAt holds the latest LAT, in milliseconds, of any and of a valid record.
-type seenAt struct{ any, valid int64 }
+// seenAt holds the latest step of a record and the payload of the last one.
+type seenAt struct {
+	step    int64
+	payload uint16
+}
 
-// seen remembers the ids of the last horizon. Ids are kept a little longer than
-// they can matter; what decides is the LAT stored with them.
+// seen remembers the ids of the last horizon, counted in whole steps. Ids are
+// kept a little longer than they can matter; what decides is the step stored
+// with them.
 type seen struct {
-	horizon int64
-	newest  int64
-	last    map[seenKey]seenAt
-	// ages lists the keys by the generation of a record that carried them.
-	ages map[int64][]seenKey
-	// oldest is the lowest generation that may be in ages.
-	oldest int64
+	horizon, skew int64 // in steps
+	newest        int64
+	last          map[seenKey]seenAt
 }
 
-func newSeen(horizonMillis int64) *seen {
-	return &seen{
-		horizon: horizonMillis,
-		newest:  never,
-		last:    make(map[seenKey]seenAt),
-		ages:    make(map[int64][]seenKey),
-		oldest:  math.MaxInt64,
-	}
+func newSeen(cfg Config) *seen {
+	step := cfg.stepMillis()
+	return &seen{horizon: cfg.horizonSteps(), skew: skewMillis/step + 2, newest: never, last: make(map[seenKey]seenAt)}
 }
 
-// record notes a record and reports whether it is a duplicate.
-func (s *seen) record(k seenKey, lat int64, valid bool) bool {
-	at, known := s.last[k]
-	if !known {
-		at = seenAt{any: never, valid: never}
-	}
-	earlier := at.any
-	if valid {
-		earlier = at.valid
-		at.valid = max(at.valid, lat)
-	}
-	at.any = max(at.any, lat)
-	s.last[k] = at
-	g := s.generation(lat)
-	s.ages[g] = append(s.ages[g], k)
-	s.oldest = min(s.oldest, g)
-	return earlier != never && earlier > lat-s.horizon
+// find returns what is remembered of k if it lies within the horizon before step.
+func (s *seen) find(k seenKey, step int64) (seenAt, bool) {
+	at, ok := s.last[k]
+	return at, ok && at.step >= step-s.horizon
 }
 
-// advance moves time to lat and forgets what can no longer matter.
-func (s *seen) advance(lat int64) {
-	if lat <= s.newest {
+// record notes a record and reports whether it is a duplicate, and if so,
+// whether it has another payload than the record that it repeats.
+func (s *seen) record(k seenKey, step int64, payload uint16) (duplicate, conflict bool) {
+	earlier, duplicate := s.find(seenKey{k.id, k.typ, true}, step)
+	if !duplicate && !k.valid {
+		earlier, duplicate = s.find(k, step)
+	}
+	latest := step
+	if at, ok := s.last[k]; ok {
+		latest = max(latest, at.step)
+	}
+	s.last[k] = seenAt{step: latest, payload: payload}
+	return duplicate, duplicate && earlier.payload != payload
+}
+
+// impression reports whether the impression id was seen within the horizon
+// before step, valid or not.
+func (s *seen) impression(id proto.ID, step int64) bool {
+	k := seenKey{id, proto.EventType_EVENT_TYPE_IMPRESSION, true}
+	if _, ok := s.find(k, step); ok {
+		return true
+	}
+	k.valid = false
+	_, ok := s.find(k, step)
+	return ok
+}
+
+// advance moves time to step and forgets what can no longer matter.
+func (s *seen) advance(step int64) {
+	if step <= s.newest {
 		return
 	}
-	s.newest = lat
-	cutoff := lat - s.horizon - skewMillis
-	for end := s.generation(cutoff); s.oldest < end; s.oldest++ {
-		if len(s.ages) == 0 {
-			s.oldest = math.MaxInt64
-			return
+	s.newest = step
+	for k, at := range s.last {
+		if at.step < step-s.horizon-s.skew {
+			delete(s.last, k)
 		}
-		for _, k := range s.ages[s.oldest] {
-			if at, ok := s.last[k]; ok && at.any <= cutoff {
-				delete(s.last, k)
-			}
-		}
-		delete(s.ages, s.oldest)
 	}
-}
-
-func (s *seen) generation(lat int64) int64 {
-	step := max(s.horizon/generations, 1)
-	g := lat / step
-	if lat%step < 0 {
-		g--
-	}
-	return g
 }
 
 func (s *seen) len() int { return len(s.last) }

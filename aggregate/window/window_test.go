@@ -19,10 +19,17 @@ var update = flag.Bool("update", false, "rewrite the expected part of the scenar
 
 // TestScenarios plays testdata/*.txt. A line above --- is one record:
 //
-//	<broker time> <type> <id> [campaign=N] [country=CC] [at=<event time>] [cpm|cpc|cpa|flat=<price>] [flags=N]
+//	<broker time> <type> <id> [of=<impression>] [campaign=N] [country=CC] [variant=V] [at=<event time>] [cpm|cpc|cpa|flat=<price>] [flags=N]
 //
-// "horizon <duration>" sets the horizon, "restart" throws the state away and
-// rebuilds it from the log. Below --- are the rows of the books.
+// or one of:
+//
+//	<broker time> tick
+//	horizon|double_click|join_window <duration>, max_clicks|max_tuples N    sets a rule
+//	restart        throws the state away and rebuilds it from the log
+//	flush          ends the span: what comes counts in the next batch
+//
+// Below --- are the rows of each batch, what people are told, and how many
+// clicks wait.
 func TestScenarios(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
@@ -60,33 +67,95 @@ type logged struct {
 	lat int64
 }
 
+// player keeps what a scenario has played so far.
+type player struct {
+	t     *testing.T
+	cfg   Config
+	state *State
+	log   []logged
+	delta Delta
+	out   []string
+	told  []string
+}
+
 func play(t *testing.T, input string) string {
 	t.Helper()
-	cfg := Config{Horizon: 6 * time.Hour}
-	state := NewState(cfg)
-	var log []logged
-	var d Delta
+	p := &player{t: t, cfg: Defaults()}
+	p.state = NewState(p.cfg, p)
 	lines := bufio.NewScanner(strings.NewReader(input))
 	for lines.Scan() {
 		line, _, _ := strings.Cut(lines.Text(), "#")
-		words := strings.Fields(line)
-		switch {
-		case len(words) == 0:
-		case words[0] == "horizon":
-			cfg.Horizon = mustDuration(t, words[1])
-			state = NewState(cfg)
-		case words[0] == "restart":
-			state = NewState(cfg)
-			for _, r := range log {
-				state.Fold(r.ev, r.lat, nil)
-			}
-		default:
-			r := parseRecord(t, words)
-			log = append(log, r)
-			state.Fold(r.ev, r.lat, &d)
+		if words := strings.Fields(line); len(words) > 0 {
+			p.line(words)
 		}
 	}
-	return format(&d)
+	p.flush()
+	return strings.Join(append(p.out, ""), "\n")
+}
+
+func (p *player) line(words []string) {
+	p.t.Helper()
+	switch words[0] {
+	case "horizon":
+		p.cfg.Horizon = mustDuration(p.t, words[1])
+		p.cfg.JoinWindow = min(p.cfg.JoinWindow, p.cfg.Horizon)
+	case "double_click":
+		p.cfg.DoubleClick = mustDuration(p.t, words[1])
+	case "join_window":
+		p.cfg.JoinWindow = mustDuration(p.t, words[1])
+	case "max_clicks":
+		p.cfg.MaxClicks = mustInt(p.t, words[1])
+	case "max_tuples":
+		p.cfg.MaxTuples = mustInt(p.t, words[1])
+	case "restart":
+		p.state = NewState(p.cfg, p)
+		for _, r := range p.log {
+			fold(p.state, r, nil)
+		}
+		return
+	case "flush":
+		p.flush()
+		return
+	default:
+		r := parseRecord(p.t, words)
+		p.log = append(p.log, r)
+		fold(p.state, r, &p.delta)
+		return
+	}
+	if err := p.cfg.Validate(); err != nil {
+		p.t.Fatal(err)
+	}
+	p.state = NewState(p.cfg, p)
+}
+
+func (p *player) flush() {
+	lines := format(&p.delta)
+	lines = append(lines, p.told...)
+	if n := p.state.Pending(); n > 0 {
+		lines = append(lines, fmt.Sprintf("waiting clicks=%d", n))
+	}
+	if len(p.out) > 0 {
+		p.out = append(p.out, "")
+	}
+	p.out = append(p.out, lines...)
+	p.delta.Reset()
+	p.told = nil
+}
+
+func (p *player) Poison(_ int, err error) { p.told = append(p.told, "poison: "+err.Error()) }
+
+func (p *player) Synthetic(int) {
+	last := p.log[len(p.log)-1]
+	p.told = append(p.told, fmt.Sprintf("synthetic duplicate: campaign=%d %s", last.ev.CampaignId, last.ev.Type.Name()))
+}
+
+// fold folds one record.
+func fold(s *State, r logged, d *Delta) {
+	value, err := r.ev.MarshalVT()
+	if err != nil {
+		panic(err)
+	}
+	s.FoldBatch([]Record{{Value: value, LAT: r.lat}}, d)
 }
 
 func parseRecord(t *testing.T, words []string) logged {
@@ -102,6 +171,9 @@ func parseRecord(t *testing.T, words []string) logged {
 	var key proto.IDKey
 	ev := &proto.Event{Type: typ, AdvertiserId: 1, CampaignId: 1, TimeUs: lat * 1000}
 	ev.SetEventID(key.Hash(1, []byte(words[2])))
+	if typ != proto.EventType_EVENT_TYPE_CLICK {
+		ev.SetImpressionID(ev.EventID())
+	}
 	for _, w := range words[3:] {
 		name, value, _ := strings.Cut(w, "=")
 		switch name {
@@ -113,6 +185,12 @@ func parseRecord(t *testing.T, words []string) logged {
 			ev.CampaignId = n
 		case "country":
 			ev.Country = value
+		case "of":
+			ev.SetImpressionID(key.Hash(1, []byte(value)))
+		case "variant":
+			ev.Variant = value
+		case "advertiser":
+			ev.AdvertiserId = uint64(mustInt(t, value))
 		case "at":
 			ev.TimeUs = mustClock(t, value) * 1000
 		case "flags":
@@ -141,24 +219,47 @@ func price(t *testing.T, ev *proto.Event, model, value string) {
 	ev.Pricing, ev.PriceNanos, ev.Currency = pricing, nanos, "USD"
 }
 
-func format(d *Delta) string {
+func format(d *Delta) []string {
 	var lines []string
-	for _, r := range d.Rows() {
+	for _, r := range rowsOf(d) {
 		line := fmt.Sprintf("%s campaign=%d %s", time.Unix(r.Minute*60, 0).UTC().Format("15:04"), r.Campaign, r.Type.Name())
 		if r.Country != "" {
 			line += " country=" + r.Country
+		}
+		if r.Variant != "" {
+			line += " variant=" + r.Variant
 		}
 		if r.Flags != 0 {
 			line += " flags=" + r.Flags.String()
 		}
 		line += fmt.Sprintf(" gross=%d net=%d duplicate=%d invalid=%d", r.Gross, r.Net, r.Duplicate, r.Invalid)
+		if r.Orphan != 0 {
+			line += fmt.Sprintf(" orphan=%d", r.Orphan)
+		}
 		if r.SpendNanos != 0 {
 			line += " spend=" + proto.FormatNanos(r.SpendNanos)
 		}
 		lines = append(lines, line)
 	}
 	slices.Sort(lines)
-	return strings.Join(append(lines, ""), "\n")
+	return lines
+}
+
+func rowsOf(d *Delta) []Row {
+	rows := make([]Row, d.Len())
+	for i := range rows {
+		d.Row(i, &rows[i])
+	}
+	return rows
+}
+
+func mustInt(t *testing.T, text string) int {
+	t.Helper()
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 func mustClock(t *testing.T, text string) int64 {
