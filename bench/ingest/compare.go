@@ -13,6 +13,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/adtally/adtally/bench/internal/measure"
 	"github.com/adtally/adtally/internal/dev"
 )
 
@@ -73,7 +74,7 @@ func compare(ctx context.Context, s settings) error {
 	for round := range s.rounds {
 		for i := range chosen {
 			k := chosen[(i+round)%len(chosen)] // another order each round
-			m, err := measure(ctx, s, k)
+			m, err := one(ctx, s, k)
 			if err != nil {
 				return fmt.Errorf("%s: %w", k.name, err)
 			}
@@ -84,8 +85,8 @@ func compare(ctx context.Context, s settings) error {
 	return publish(s, chosen, rows)
 }
 
-// measure starts the servers of one case anew and loads them.
-func measure(ctx context.Context, s settings, k kase) (m measured, err error) {
+// one starts the servers of one case anew and loads them.
+func one(ctx context.Context, s settings, k kase) (m measured, err error) {
 	ports, err := dev.FreePorts(3)
 	if err != nil {
 		return m, err
@@ -108,16 +109,16 @@ func measure(ctx context.Context, s settings, k kase) (m measured, err error) {
 	if load.requests, err = prepare(dir, k.events); err != nil {
 		return m, err
 	}
-	var server *process
+	var server *measure.Process
 	if k.static {
-		server, err = start(ctx, addr, self, "static", addr)
+		server, err = measure.Start(ctx, addr, self, "static", addr)
 	} else {
-		var kafka *process
-		if kafka, err = start(ctx, broker, self, "broker", strconv.Itoa(ports[1]), k.delay.String()); err != nil {
+		var kafka *measure.Process
+		if kafka, err = measure.Start(ctx, broker, self, "broker", strconv.Itoa(ports[1]), k.delay.String()); err != nil {
 			return m, err
 		}
-		defer kafka.stop()
-		server, err = start(ctx, addr, s.binary, "ingest", "--ingest-listen", addr, "--admin-listen", fmt.Sprintf("127.0.0.1:%d", ports[2]),
+		defer kafka.Stop()
+		server, err = measure.Start(ctx, addr, s.binary, "ingest", "--ingest-listen", addr, "--admin-listen", fmt.Sprintf("127.0.0.1:%d", ports[2]),
 			"--kafka-brokers", broker, "--kafka-unsafe-topic", "--kafka-replication", "1",
 			"--signing-keys", filepath.Join(dir, "signing-keys.json"), "--id-key", filepath.Join(dir, "id.key"),
 			"--spool-dir", filepath.Join(dir, "spool"), "--log-level", "error")
@@ -128,7 +129,7 @@ func measure(ctx context.Context, s settings, k kase) (m measured, err error) {
 	if err != nil {
 		return m, err
 	}
-	defer server.stop()
+	defer server.Stop()
 	if s.profile != "" && !k.static {
 		go func() {
 			time.Sleep(s.warm)
@@ -140,7 +141,7 @@ func measure(ctx context.Context, s settings, k kase) (m measured, err error) {
 	if m, err = underLoad(ctx, s, k, load, server); err != nil || k.static || k.down {
 		return m, err
 	}
-	held, err := stored(ctx, broker)
+	held, err := measure.Stored(ctx, broker)
 	// More than was answered is allowed: what missed its deadline is spooled and
 	// produced twice.
 	if want := load.done.Load() * int64(k.events); err == nil && held < want {
@@ -150,32 +151,32 @@ func measure(ctx context.Context, s settings, k kase) (m measured, err error) {
 }
 
 // withoutBroker ends the broker and waits until beacons are answered without it.
-func withoutBroker(ctx context.Context, load *loader, broker *process) error {
+func withoutBroker(ctx context.Context, load *loader, broker *measure.Process) error {
 	probe := loader{addr: load.addr, conns: 1, requests: load.requests, ok: load.ok}
 	if _, err := probe.run(ctx, 100*time.Millisecond); err != nil {
 		return err
 	}
-	broker.stop()
+	broker.Stop()
 	return nil
 }
 
 // underLoad warms up and measures.
-func underLoad(ctx context.Context, s settings, k kase, load *loader, server *process) (measured, error) {
+func underLoad(ctx context.Context, s settings, k kase, load *loader, server *measure.Process) (measured, error) {
 	if _, err := load.run(ctx, s.warm); err != nil {
 		return measured{}, err
 	}
-	before, err := server.cpu()
+	before, err := server.CPU()
 	if err != nil {
 		return measured{}, err
 	}
 	warmed := load.done.Load()
 	started := time.Now()
-	seen, err := load.run(ctx, s.measure)
+	seen, err := load.run(ctx, s.length)
 	if err != nil {
 		return measured{}, err
 	}
 	took := time.Since(started)
-	after, err := server.cpu()
+	after, err := server.CPU()
 	if err != nil {
 		return measured{}, err
 	}
@@ -193,7 +194,7 @@ func underLoad(ctx context.Context, s settings, k kase, load *loader, server *pr
 // publish prints the table and writes it to the file.
 func publish(s settings, chosen []kase, rows map[string][]measured) error {
 	var text bytes.Buffer
-	fmt.Fprintf(&text, "ingest: CPU of the server per event, %d rounds of %s, %s\n\n", s.rounds, s.measure, time.Now().UTC().Format(time.DateOnly))
+	fmt.Fprintf(&text, "ingest: CPU of the server per event, %d rounds of %s, %s\n\n", s.rounds, s.length, time.Now().UTC().Format(time.DateOnly))
 	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "case\tload\tµs/event\tmin–max\tx static\tmin–max\tevents/s\tp50\tp99")
 	for _, k := range chosen {
@@ -201,47 +202,22 @@ func publish(s settings, chosen []kase, rows map[string][]measured) error {
 		if k.shape == steady {
 			reference = "static GIF, steady"
 		}
-		cost := column(rows[k.name], func(m measured) float64 { return m.cpuPerEvent })
-		base := column(rows[reference], func(m measured) float64 { return m.cpuPerEvent })
-		ratios := make([]float64, len(cost))
-		for i := range cost {
-			ratios[i] = cost[i] / base[i]
-		}
+		cost := measure.Column(rows[k.name], func(m measured) float64 { return m.cpuPerEvent })
+		base := measure.Column(rows[reference], func(m measured) float64 { return m.cpuPerEvent })
 		latency := "-\t-"
 		if k.shape.rate > 0 {
-			latency = fmt.Sprintf("%.2f ms\t%.2f ms", median(column(rows[k.name], func(m measured) float64 { return m.p50.Seconds() * 1e3 })),
-				median(column(rows[k.name], func(m measured) float64 { return m.p99.Seconds() * 1e3 })))
+			latency = fmt.Sprintf("%.2f ms\t%.2f ms", measure.Median(measure.Column(rows[k.name], func(m measured) float64 { return m.p50.Seconds() * 1e3 })),
+				measure.Median(measure.Column(rows[k.name], func(m measured) float64 { return m.p99.Seconds() * 1e3 })))
 		}
-		fmt.Fprintf(table, "%s\t%s\t%.2f\t%.2f–%.2f\t%.2f\t%.2f–%.2f\t%.0f\t%s\n", k.name, k.shape.name,
-			median(cost), slices.Min(cost), slices.Max(cost), median(cost)/median(base), slices.Min(ratios), slices.Max(ratios),
-			median(column(rows[k.name], func(m measured) float64 { return m.rate })), latency)
+		fmt.Fprintf(table, "%s\t%s\t%.2f\t%.2f–%.2f\t%s\t%.0f\t%s\n", k.name, k.shape.name,
+			measure.Median(cost), slices.Min(cost), slices.Max(cost), measure.Compare(cost, base),
+			measure.Median(measure.Column(rows[k.name], func(m measured) float64 { return m.rate })), latency)
 	}
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	if base := column(rows["static GIF"], func(m measured) float64 { return m.cpuPerEvent }); slices.Max(base) > 1.25*slices.Min(base) {
+	if measure.Noisy(measure.Column(rows["static GIF"], func(m measured) float64 { return m.cpuPerEvent })) {
 		fmt.Fprintln(&text, "\nThe reference itself varied by more than 1.25: the machine was noisy, run again.")
 	}
-	if _, err := os.Stdout.Write(text.Bytes()); err != nil {
-		return err
-	}
-	if err := os.MkdirAll(filepath.Dir(s.out), 0o750); err != nil {
-		return err
-	}
-	return os.WriteFile(s.out, text.Bytes(), 0o600)
-}
-
-// column takes one figure of every round, in the order of the rounds.
-func column(rows []measured, get func(measured) float64) []float64 {
-	out := make([]float64, len(rows))
-	for i, m := range rows {
-		out[i] = get(m)
-	}
-	return out
-}
-
-func median(values []float64) float64 {
-	sorted := slices.Sorted(slices.Values(values))
-	n := len(sorted)
-	return (sorted[(n-1)/2] + sorted[n/2]) / 2
+	return measure.Publish(s.out, text.Bytes())
 }

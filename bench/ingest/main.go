@@ -18,6 +18,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/adtally/adtally/bench/internal/measure"
 	"github.com/adtally/adtally/internal/dev"
 )
 
@@ -31,12 +32,12 @@ func main() {
 
 // settings are the knobs of a comparison.
 type settings struct {
-	binary  string
-	rounds  int
-	warm    time.Duration
-	measure time.Duration
-	out     string
-	only    string
+	binary string
+	rounds int
+	warm   time.Duration
+	length time.Duration
+	out    string
+	only   string
 	// profile is a folder for a CPU profile of each case.
 	profile string
 }
@@ -49,7 +50,7 @@ func run(args []string) error {
 		case "static":
 			return serveStatic(ctx, args[1])
 		case "broker":
-			return serveBroker(ctx, args[1], args[2])
+			return measure.ServeBroker(ctx, args[1], args[2])
 		}
 	}
 	var s settings
@@ -57,7 +58,7 @@ func run(args []string) error {
 	flags.StringVar(&s.binary, "binary", "bin/adtally", "the program to measure")
 	flags.IntVar(&s.rounds, "rounds", 5, "rounds")
 	flags.DurationVar(&s.warm, "warm", 2*time.Second, "load before a measurement")
-	flags.DurationVar(&s.measure, "measure", 4*time.Second, "length of a measurement")
+	flags.DurationVar(&s.length, "measure", 4*time.Second, "length of a measurement")
 	flags.StringVar(&s.out, "out", "bench/results/ingest.txt", "file that also gets the table")
 	flags.StringVar(&s.only, "only", "", "measure only the cases whose name contains this, and the references")
 	flags.StringVar(&s.profile, "profile", "", "folder for a CPU profile of each case")
