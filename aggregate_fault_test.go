@@ -51,6 +51,9 @@ func killedAtEachStep(t *testing.T, c *counting) {
 	c.start("worker", "--aggregate-instance-id", "one")
 	stop()
 	c.settle()
+	c.wait("every user to be known", func() bool {
+		return c.count("SELECT uniqCombined64Merge(users) FROM uniques WHERE advertiser = ?", c.advertiser) == countingUsers
+	})
 }
 
 func answersLost(t *testing.T, c *counting) {

@@ -36,6 +36,7 @@ import (
 type books struct {
 	server *testkit.ClickHouse
 	conn   clickhouse.Conn
+	topics uint64
 }
 
 func startBooks(t *testing.T) *books {
@@ -56,6 +57,9 @@ type counting struct {
 	log   *kgo.Client
 	tap   *tap
 
+	// advertiser is this topic's own.
+	advertiser uint64
+
 	mu sync.Mutex
 	// made are the ids used so far; sent counts how often each was sent.
 	made int
@@ -64,7 +68,10 @@ type counting struct {
 	lat time.Time
 }
 
-const countingPartitions = 4
+const (
+	countingPartitions = 4
+	countingUsers      = 200
+)
 
 func startCounting(t *testing.T, b *books) *counting {
 	t.Helper()
@@ -74,7 +81,8 @@ func startCounting(t *testing.T, b *books) *counting {
 		t.Fatal(err)
 	}
 	t.Cleanup(cluster.Close)
-	c := &counting{books: b, t: t, dir: t.TempDir(), kafka: cluster, tap: startTap(t, b.server.NativeAddr()), sent: make(map[int]int)}
+	b.topics++
+	c := &counting{books: b, advertiser: b.topics, t: t, dir: t.TempDir(), kafka: cluster, tap: startTap(t, b.server.NativeAddr()), sent: make(map[int]int)}
 	c.cfg = kafka.Config{
 		Brokers: cluster.ListenAddrs(), Topic: strings.ReplaceAll(t.Name(), "/", "-"), Partitions: countingPartitions, Spread: 4,
 		Replication: 1, Retention: 7 * 24 * time.Hour, UnsafeTopic: true,
@@ -225,8 +233,9 @@ func (c *counting) wait(what string, done func() bool) {
 // event is the impression with this id; a repeat is the same event.
 func (c *counting) event(id int) *proto.Event {
 	ev := &proto.Event{
-		Type: proto.EventType_EVENT_TYPE_IMPRESSION, AdvertiserId: 1, CampaignId: uint64(id%13 + 1), CreativeId: uint64(id % 5), Country: "DE",
+		Type: proto.EventType_EVENT_TYPE_IMPRESSION, AdvertiserId: c.advertiser, CampaignId: uint64(id%13 + 1), CreativeId: uint64(id % 5), Country: "DE",
 		TimeUs: 1_790_000_000_000_000 + int64(id)*10_000, Pricing: proto.Pricing_PRICING_CPM, PriceNanos: 1_000 + int64(id%7), Currency: "EUR",
+		UserHash: uint64(id%countingUsers) + 1,
 	}
 	var key proto.IDKey
 	ev.SetEventID(key.Hash(uint64(id), nil))
@@ -313,7 +322,7 @@ func (c *counting) expect() map[uint64]sums {
 func (c *counting) counted() (map[uint64]sums, error) {
 	ctx, cancel := context.WithTimeout(c.t.Context(), 10*time.Second)
 	defer cancel()
-	rows, err := c.conn.Query(ctx, "SELECT campaign, sum(gross), sum(net), sum(spend_nanos) FROM ledger WHERE advertiser = 1 AND topic_id = ? GROUP BY campaign", c.id())
+	rows, err := c.conn.Query(ctx, "SELECT campaign, sum(gross), sum(net), sum(spend_nanos) FROM ledger WHERE advertiser = ? AND topic_id = ? GROUP BY campaign", c.advertiser, c.id())
 	if err != nil {
 		return nil, err
 	}

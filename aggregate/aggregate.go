@@ -84,6 +84,8 @@ type Aggregator struct {
 	started chan struct{}
 	flush   *flusher
 	lease   *lease
+	rejects *rejects
+	uniques *uniques
 	cancel  context.CancelCauseFunc
 
 	// again are partitions that must be taken anew.
@@ -109,6 +111,7 @@ func New(cfg Config, t Topic, books Books, opts []kgo.Opt, log zerolog.Logger, s
 		count: newCounters(set),
 		parts: make(map[int32]*partition), again: make(chan *partition, 1), started: make(chan struct{}),
 	}
+	a.uniques = newUniques(books, log, set)
 	set.NewGauge("adtally_aggregate_partitions", func() float64 { return float64(len(a.owned())) })
 	return a, nil
 }
@@ -134,6 +137,11 @@ func (a *Aggregator) Run(ctx context.Context) error {
 		stop:  make(chan struct{}), done: make(chan struct{}),
 		lost: make(map[*partition]struct{}),
 	}
+	var err error
+	if a.rejects, err = newRejects(a.topic.Name, a.opts, a.log, a.count.set); err != nil {
+		return err
+	}
+	defer a.rejects.close()
 	client, err := kgo.NewClient(append(a.groupOptions(), a.opts...)...)
 	if err != nil {
 		return fmt.Errorf("make Kafka client: %w", err)
@@ -144,6 +152,7 @@ func (a *Aggregator) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { a.lease.run(beside) })
 	wg.Go(func() { a.watch(beside) })
+	wg.Go(func() { a.uniques.run(beside) })
 	go a.flush.run()
 	a.poll(ctx)
 	client.CloseAllowingRebalance() // revokes: flushes and drops every partition
@@ -347,7 +356,9 @@ func (a *Aggregator) start(id int32, pos Position, start int64) *partition {
 		quit: make(chan struct{}), done: make(chan struct{}),
 		full: a.flush.hurry, fail: a.fail,
 		log: a.log.With().Int32("partition", id).Logger(), count: a.count,
+		rejects: a.rejects, users: a.uniques.add,
 		next: start, countFrom: pos.Next, counted: pos.Counted,
+		usersFrom: pos.LAT - usersAgain.Milliseconds(),
 	}
 	p.told = p.log.Sample(&zerolog.BurstSampler{Burst: 3, Period: 10 * time.Second})
 	p.state = window.NewState(a.cfg.rules(), p)

@@ -40,10 +40,12 @@ type faultyLedger struct {
 // noOwners are Owners for whom everybody has ended well.
 type noOwners struct{}
 
-func (noOwners) Claimed(context.Context, Topic, []int32) (Claims, error)          { return Claims{}, nil }
-func (noOwners) EndOthers(context.Context, Topic) error                           { return nil }
-func (noOwners) Claim(context.Context, Topic, []int32, Claims) error              { return nil }
-func (noOwners) Release(context.Context, Topic, []int32) error                    { return nil }
+func (noOwners) Claimed(context.Context, Topic, []int32) (Claims, error) { return Claims{}, nil }
+func (noOwners) EndOthers(context.Context, Topic) error                  { return nil }
+func (noOwners) Claim(context.Context, Topic, []int32, Claims) error     { return nil }
+func (noOwners) Release(context.Context, Topic, []int32) error           { return nil }
+func (noOwners) InsertUsers(context.Context, []Users) error              { return nil }
+
 func (noOwners) Audit(context.Context, Topic) (map[int32]ledger.Partition, error) { return nil, nil }
 
 type fault int

@@ -262,6 +262,7 @@ func (f *flusher) finish(b *Block, spans []held) {
 	f.landed(b.Spans)
 	for _, h := range spans {
 		h.from.proven = true
+		h.from.users(&h.span.Delta)
 		select {
 		case h.from.free <- h.span:
 		default:

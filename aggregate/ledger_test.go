@@ -82,6 +82,7 @@ func TestLedger(t *testing.T) {
 	t.Run("fenced", func(t *testing.T) { fencedBlockIsNotSent(t, conn) })
 	t.Run("proven", func(t *testing.T) { firstBlockIsProven(t, conn) })
 	t.Run("unsafe table", func(t *testing.T) { unsafeTableIsRefused(t, conn) })
+	t.Run("users", func(t *testing.T) { usersAreCounted(t, conn) })
 	t.Run("lost answers", func(t *testing.T) { lostAnswersAreResolved(t, server, conn) })
 	t.Run("foreign block", func(t *testing.T) { foreignBlockIsSeen(t, conn) })
 	t.Run("absent block", func(t *testing.T) { absentBlockIsOnlyFoundOut(t, conn) })

@@ -40,19 +40,25 @@ type partition struct {
 	pausing sync.Mutex
 	paused  bool
 
+	rejects *rejects
+	// users takes the users of what was counted.
+	users func(*window.Delta)
+
 	state  *window.State
 	span   *Span
 	events int
-	// rest are the records of the batch in hand that are not folded yet.
-	rest []*kgo.Record
 	// batch is what is being folded, and counting the records in it that count.
 	batch    []window.Record
 	counting []*kgo.Record
+	// rest are the records of the batch in hand that are not folded yet.
+	rest []*kgo.Record
 	// next is the offset that must come next; countFrom is the position: what
 	// lies before it is counted already and only remembered. So is what lies in
 	// counted, beyond a gap of the ledger.
 	next, countFrom int64
 	counted         []Range
+	// usersFrom is the broker time of the first record whose user is told again.
+	usersFrom int64
 
 	// proven is set once a block of this ownership was read back; it belongs to
 	// the flusher.
@@ -120,11 +126,9 @@ func (p *partition) fold() error {
 		p.rest = p.queue.pop()
 	}
 	for len(p.rest) > 0 && !p.spanOver() {
-		n, counted := p.stretch(p.rest)
-		if err := p.records(p.rest[:n], counted); err != nil {
+		if err := p.stretch(); err != nil {
 			return err
 		}
-		p.rest = p.rest[n:]
 	}
 	if p.spanFull() || p.spanOver() {
 		p.full()
@@ -150,62 +154,67 @@ func (p *partition) regulate() {
 	}
 }
 
-// stretch returns how many of the first records are all counted already, or all
-// not.
-func (p *partition) stretch(recs []*kgo.Record) (n int, counted bool) {
-	counted = p.isCounted(recs[0].Offset)
-	for n < len(recs) && p.isCounted(recs[n].Offset) == counted {
-		n++
-	}
-	return n, counted
-}
-
-// records folds a stretch of records that comes next in the log. The topic is
-// not transactional and not compacted, so offsets are dense; a hole means that
-// records were lost or skipped.
-func (p *partition) records(recs []*kgo.Record, counted bool) error {
-	for i, r := range recs {
-		if last := p.next + int64(i) - 1; r.Offset != last+1 {
+// stretch folds the next records that either all count or are all counted
+// already. The topic is not transactional and not compacted, so offsets are
+// dense; a hole means that records were lost or skipped.
+func (p *partition) stretch() error {
+	counted := p.isCounted(p.next)
+	n := 0
+	for ; n < len(p.rest) && p.isCounted(p.next) == counted; n++ {
+		if at := p.rest[n].Offset; at != p.next {
 			return fmt.Errorf("offset %d follows %d: %d records are missing from the log; restore the topic, or start a new generation of it",
-				r.Offset, last, r.Offset-last-1)
+				at, p.next-1, at-p.next)
 		}
+		p.next++
 	}
+	recs := p.rest[:n]
+	p.rest = p.rest[n:]
 	if counted {
 		p.remember(recs)
 	} else {
 		p.tally(recs)
 	}
-	p.next += int64(len(recs))
 	if p.next >= p.countFrom {
 		p.rebuilding.Store(false)
 	}
 	return nil
 }
 
-// remember folds records that are counted already.
+// remember folds records that are counted already. The users of the last of them
+// are told again: the last owner may not have written them yet.
 func (p *partition) remember(recs []*kgo.Record) {
-	p.state.FoldBatch(p.batchOf(recs), nil)
 	p.count.rebuilt.Add(len(recs))
+	old := 0
+	for old < len(recs) && recs[old].Timestamp.UnixMilli() < p.usersFrom {
+		old++
+	}
+	p.state.FoldBatch(p.batchOf(recs[:old]), nil)
+	if recs = recs[old:]; len(recs) > 0 {
+		var again window.Delta
+		p.state.FoldBatch(p.batchOf(recs), &again)
+		p.users(&again)
+	}
+	clear(p.batch) // lets go of the fetch
 }
 
 // tally folds records that count.
 func (p *partition) tally(recs []*kgo.Record) {
+	p.count.folded.Add(len(recs))
 	first, last := recs[0], recs[len(recs)-1]
 	if p.span == nil {
 		p.span = p.newSpan()
 		p.span.Start, p.span.FirstLAT, p.span.LastLAT = first.Offset, first.Timestamp.UnixMilli(), first.Timestamp.UnixMilli()
 	}
 	p.span.End, p.span.Epoch = last.Offset+1, last.LeaderEpoch
-	p.counting = recs
 	batch := p.batchOf(recs)
 	for i := range batch {
 		p.span.LastLAT = max(p.span.LastLAT, batch[i].LAT)
 	}
+	p.counting = recs
 	p.state.FoldBatch(batch, &p.span.Delta)
 	p.counting = nil
-	clear(p.batch) // lets go of the fetch
+	clear(batch) // lets go of the fetch
 	p.events += len(recs)
-	p.count.folded.Add(len(recs))
 }
 
 func (p *partition) batchOf(recs []*kgo.Record) []window.Record {
@@ -216,17 +225,27 @@ func (p *partition) batchOf(recs []*kgo.Record) []window.Record {
 	return p.batch
 }
 
-// Poison implements window.Reporter. The record is counted and passed over; the
-// partition goes on.
+// Poison implements window.Reporter. The record is counted as such and passed
+// over; the partition goes on.
 func (p *partition) Poison(record int, err error) {
+	if p.counting == nil {
+		return // told before
+	}
+	r := p.counting[record]
 	p.count.poison.Inc()
-	p.told.Error().Err(err).Int64("offset", p.counting[record].Offset).Msg("record is not an event; passed over")
+	p.told.Error().Err(err).Int64("offset", r.Offset).Msg("record is not an event; passed over")
+	p.rejects.poison(r, err)
 }
 
 // Synthetic implements window.Reporter.
 func (p *partition) Synthetic(record int) {
+	if p.counting == nil {
+		return // told before
+	}
+	r := p.counting[record]
 	p.count.synthetic.Inc()
-	p.told.Warn().Int64("offset", p.counting[record].Offset).Msg("an id came again with another payload; the first one counts")
+	p.told.Warn().Int64("offset", r.Offset).Msg("an id came again with another payload; the first one counts")
+	p.rejects.synthetic(r)
 }
 
 func (p *partition) newSpan() *Span {

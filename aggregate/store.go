@@ -110,8 +110,24 @@ type Owners interface {
 	Release(ctx context.Context, t Topic, partitions []int32) error
 }
 
-// Books are the ledger and the notes beside it.
+// Users are the users that saw something: a cell of table uniques.
+type Users struct {
+	Advertiser, Campaign uint64
+	Country, Device      string
+	// Quarter is the beginning of the quarter of an hour, in seconds since 1970.
+	Quarter int64
+	// Hashes are the users, without repeats.
+	Hashes []uint64
+}
+
+// Uniques keeps unique users. Telling it of a user again changes nothing.
+type Uniques interface {
+	InsertUsers(ctx context.Context, cells []Users) error
+}
+
+// Books are the ledger and what is kept beside it.
 type Books interface {
 	Store
 	Owners
+	Uniques
 }
