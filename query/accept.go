@@ -4,15 +4,12 @@ import (
 	"mime"
 	"strconv"
 	"strings"
-)
 
-const (
-	formatJSON = "application/json"
-	formatCSV  = "text/csv"
+	"github.com/adtally/adtally/query/export"
 )
 
 // formats are the formats of answers; the first is the default.
-var formats = []string{formatJSON, formatCSV}
+var formats = export.Formats
 
 // negotiate returns the format that the Accept headers like best. Of equally
 // liked ones it is the first of formats.

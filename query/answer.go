@@ -3,76 +3,125 @@ package query
 import (
 	"context"
 	"errors"
-	"math/big"
 	"net/http"
 	"strings"
 	"time"
 
 	"github.com/adtally/adtally/internal/clickhouse"
+	"github.com/adtally/adtally/query/export"
 )
 
 // Answer is a report with its numbers. Every output format is made from it.
 type Answer struct {
-	report  *Report
-	columns []column
-	rows    []cells
-	totals  cells
-	meta    meta
-}
-
-// meta says what an answer is worth.
-type meta struct {
-	completeThrough time.Time // zero while some partition has no position
-	currency        string    // the one currency of the spend, if there is one
-	truncated       bool
-	took            time.Duration
+	shape   export.Shape
+	batches []*export.Batch
+	totals  *export.Batch
 }
 
 // finality of every row: no day is closed yet.
 const finalityProvisional = "provisional"
 
-// cells are the numbers of one row, before they are shown.
-type cells struct {
-	bucket int64
-	keys   []key
-	counts []int64
-	spend  big.Int
-	// first and last are the least and the greatest currency with any spend.
-	first, last string
+// writeTo writes the answer in one of export.Formats.
+func (a *Answer) writeTo(w http.ResponseWriter, format string) error {
+	out, err := export.New(format, w, &a.shape)
+	if err != nil {
+		return err
+	}
+	for _, batch := range a.batches {
+		if err := out.Batch(batch); err != nil {
+			return err
+		}
+	}
+	return out.Close(a.totals, &a.shape.Meta)
 }
-
-// key is the value of a dimension: an id or a text.
-type key struct {
-	id   uint64
-	text string
-}
-
-// mixed says that the row's spend is in more than one currency.
-func (c *cells) mixed() bool { return c.first != c.last }
 
 // answer runs a report. complete_through must have been read before.
 func (s *Server) answer(ctx context.Context, r *Report, requestID string) (*Answer, error) {
-	began := time.Now()
-	st := newStatement(r)
-	a := &Answer{report: r, columns: columnsOf(r, st)}
-	rows, err := s.conn.Query(clickhouse.With(ctx, "adtally-report-"+requestID, nil, st.params), st.sql)
+	a := &Answer{}
+	f, err := s.fetch(ctx, r, requestID, func(b *export.Batch) error {
+		a.batches = append(a.batches, b)
+		return nil
+	})
 	if err != nil {
 		return nil, err
 	}
-	if err := a.read(rows, st); err != nil {
+	a.totals = f.totals.batch(r, f.st)
+	a.shape = export.Shape{Columns: columnsOf(r), Zone: r.zone, Meta: f.meta}
+	return a, nil
+}
+
+// fetched is what is known after the last row of a report.
+type fetched struct {
+	st     *statement
+	totals *block
+	meta   export.Meta
+}
+
+// fetch runs a report and hands on its rows as they come.
+func (s *Server) fetch(ctx context.Context, r *Report, requestID string, take func(*export.Batch) error) (*fetched, error) {
+	began := time.Now()
+	st := newStatement(r)
+	reader := newBlockReader(r, st)
+	f := &fetched{st: st, meta: export.Meta{
+		Finality: finalityProvisional, Timezone: r.zone.String(), Advertiser: r.tenant.Advertiser(),
+	}}
+	// The totals look like one more block, so each is held until the next comes.
+	var held *block
+	err := s.conn.Blocks(ctx, clickhouse.BlockQuery{
+		SQL: st.sql, ID: "adtally-report-" + requestID, Params: st.params, Columns: reader.columns(),
+		OnBlock: func(rows int) error {
+			previous := held
+			held = reader.take(rows)
+			if previous == nil {
+				return nil
+			}
+			return f.rows(r, previous, take)
+		},
+	})
+	if err != nil {
 		return nil, err
 	}
-	a.meta.took = time.Since(began)
-	if !st.money {
-		return a, nil
+	f.totals = held
+	switch {
+	case held == nil:
+		f.totals = zeroBlock(r, st)
+	case !st.totals:
+		err = f.rows(r, held, take)
 	}
-	if a.totals.mixed() && !r.groupsByCurrency() {
-		return nil, s.mixedCurrencies(ctx, r)
+	if err != nil {
+		return nil, err
 	}
-	if !a.totals.mixed() {
-		a.meta.currency = a.totals.last
+	f.totals.totals = true
+	f.meta.Took = time.Since(began)
+	return f, s.checkCurrencies(ctx, r, f)
+}
+
+// rows hands on the rows of a block, up to the limit of the report.
+func (f *fetched) rows(r *Report, b *block, take func(*export.Batch) error) error {
+	batch := b.batch(r, f.st)
+	if left := r.limit - f.meta.Rows; batch.Rows > left {
+		f.meta.Truncated = true
+		batch.Cut(left)
 	}
-	return a, nil
+	if batch.Rows == 0 {
+		return nil
+	}
+	f.meta.Rows += batch.Rows
+	return take(batch)
+}
+
+func (s *Server) checkCurrencies(ctx context.Context, r *Report, f *fetched) error {
+	if !f.st.money {
+		return nil
+	}
+	if !f.totals.mixed(0) {
+		f.meta.Currency = textAt(&f.totals.last, 0)
+		return nil
+	}
+	if r.groupsByCurrency() {
+		return nil
+	}
+	return s.mixedCurrencies(ctx, r)
 }
 
 func (r *Report) groupsByCurrency() bool {
@@ -82,79 +131,6 @@ func (r *Report) groupsByCurrency() bool {
 		}
 	}
 	return false
-}
-
-// read takes all rows, and the totals that follow them.
-func (a *Answer) read(rows clickhouse.Rows, st *statement) (err error) {
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	scan := newScanner(a.report, st)
-	for rows.Next() {
-		if err := rows.Scan(scan.dest...); err != nil {
-			return err
-		}
-		a.rows = append(a.rows, scan.take())
-	}
-	if err := rows.Err(); err != nil {
-		return err
-	}
-	switch {
-	case len(a.rows) == 0:
-		a.totals = newScanner(a.report, st).take()
-	case st.totals:
-		if err := rows.Totals(scan.dest...); err != nil {
-			return err
-		}
-		a.totals = scan.take()
-	default:
-		a.totals = a.rows[0]
-	}
-	if len(a.rows) > a.report.limit {
-		a.rows = a.rows[:a.report.limit]
-		a.meta.truncated = true
-	}
-	return nil
-}
-
-// scanner holds the row that is being read.
-type scanner struct {
-	row   cells
-	dest  []any
-	money bool
-}
-
-func newScanner(r *Report, st *statement) *scanner {
-	s := &scanner{money: st.money}
-	s.row.keys = make([]key, len(r.dimensions))
-	s.row.counts = make([]int64, len(st.measures))
-	if r.granularity.typ != "" {
-		s.dest = append(s.dest, &s.row.bucket)
-	}
-	for i, d := range r.dimensions {
-		if d.ID {
-			s.dest = append(s.dest, &s.row.keys[i].id)
-		} else {
-			s.dest = append(s.dest, &s.row.keys[i].text)
-		}
-	}
-	for i := range s.row.counts {
-		s.dest = append(s.dest, &s.row.counts[i])
-	}
-	if st.money {
-		s.dest = append(s.dest, &s.row.spend, &s.row.first, &s.row.last)
-	}
-	return s
-}
-
-// take returns the row as a value of its own.
-func (s *scanner) take() cells {
-	row := s.row
-	row.keys = append([]key(nil), s.row.keys...)
-	row.counts = append([]int64(nil), s.row.counts...)
-	if s.money {
-		row.spend = big.Int{}
-		row.spend.Set(&s.row.spend)
-	}
-	return row
 }
 
 // mixedCurrencies explains which currencies are in the way of a report.

@@ -67,7 +67,7 @@ func TestReportJSON(t *testing.T) {
    "duplicates": 1, "spend": "0.000000001", "ctr": "0", "cpm": "0", "cpc": null, "finality": "provisional"}],
  "totals": {"impressions": 1010, "impressions_gross": 1016, "clicks": 3, "clicks_orphan": 5, "duplicates": 3,
   "spend": "1.250000001", "ctr": "0.00297", "cpm": "1.237624", "cpc": "0.416667"},
- "meta": {"complete_through": null, "finality": "provisional", "timezone": "UTC", "advertiser": "7", "currency": "USD",
+ "meta": {"as_of": null, "complete_through": null, "finality": "provisional", "timezone": "UTC", "advertiser": "7", "currency": "USD",
   "rows": 2, "truncated": false}}`
 	if g, w := pretty(got), pretty(parse(t, []byte(want))); g != w {
 		t.Errorf("got\n%s\nwant\n%s", head(g, w), head(w, g))

@@ -6,6 +6,7 @@ import (
 
 	"github.com/adtally/adtally/internal/clickhouse"
 	"github.com/adtally/adtally/proto"
+	"github.com/adtally/adtally/query/export"
 )
 
 // dimension is a column to group and filter by.
@@ -15,15 +16,15 @@ type dimension struct {
 }
 
 // columnType is the type of a column in answers.
-type columnType string
+type columnType = export.Type
 
 const (
-	typeDate      columnType = "date"
-	typeTimestamp columnType = "timestamp"
-	typeID        columnType = "id"
-	typeString    columnType = "string"
-	typeInteger   columnType = "integer"
-	typeDecimal   columnType = "decimal"
+	typeDate      = export.Date
+	typeTimestamp = export.Timestamp
+	typeID        = export.ID
+	typeString    = export.String
+	typeInteger   = export.Integer
+	typeDecimal   = export.Decimal
 )
 
 func (d *dimension) columnType() columnType {

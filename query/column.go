@@ -1,94 +1,188 @@
 package query
 
 import (
-	"math/big"
 	"slices"
-	"strconv"
-	"time"
+
+	"github.com/adtally/adtally/internal/clickhouse"
+	"github.com/adtally/adtally/query/export"
 )
 
-// column is one column of an answer.
-type column struct {
-	name string
-	typ  columnType
-	cell cellFunc
-	// key says that the column says which row it is; totals have none.
-	key bool
-}
-
-// cellFunc appends a cell's text. It returns false for a cell without a value.
-type cellFunc func(dst []byte, row *cells) ([]byte, bool)
-
 // columnsOf lists the columns of a report's answer.
-func columnsOf(r *Report, st *statement) []column {
-	var columns []column
+func columnsOf(r *Report) []export.Column {
+	var columns []export.Column
 	if r.granularity.typ != "" {
-		columns = append(columns, column{
-			name: r.granularity.name, typ: r.granularity.typ, cell: bucketCell(r.granularity, r.zone), key: true,
-		})
+		columns = append(columns, export.Column{Name: r.granularity.name, Type: r.granularity.typ, Key: true})
 	}
-	for i, d := range r.dimensions {
-		columns = append(columns, column{name: d.Name, typ: d.columnType(), cell: keyCell(i, d.ID), key: true})
+	for _, d := range r.dimensions {
+		columns = append(columns, export.Column{Name: d.Name, Type: d.columnType(), Key: true})
 	}
 	for _, m := range r.metrics {
-		columns = append(columns, column{name: m.name, typ: m.columnType(), cell: metricCell(m, st.measures)})
+		columns = append(columns, export.Column{Name: m.name, Type: m.columnType(), Places: m.places()})
 	}
-	return append(columns, column{name: "finality", typ: typeString, cell: finalityCell, key: true})
+	return append(columns, export.Column{Name: "finality", Type: typeString, Key: true})
 }
 
-func bucketCell(g *granularity, zone *time.Location) cellFunc {
-	return func(dst []byte, row *cells) ([]byte, bool) {
-		return appendBucket(dst, g, zone, row.bucket), true
+// places is the scale of a metric's decimals. Sums of money are not rounded at
+// all.
+func (m *metric) places() int {
+	if m.kind == kindMoney {
+		return export.MoneyPlaces
 	}
+	return export.RatePlaces
 }
 
-func keyCell(i int, id bool) cellFunc {
-	if id {
-		return func(dst []byte, row *cells) ([]byte, bool) {
-			return strconv.AppendUint(dst, row.keys[i].id, 10), true
+// block is a block of the storage's answer. Nobody else holds its slices.
+type block struct {
+	rows int
+	// totals says that the one row is that of the totals.
+	totals bool
+	bucket []int64
+	keys   []export.Vector
+	counts [][]int64
+	spend  []export.Number
+	// first and last are the least and the greatest currency with any spend.
+	first, last export.Vector
+}
+
+// blockReader decodes the blocks of a statement.
+type blockReader struct {
+	bucket *clickhouse.IntColumn
+	keys   []clickhouse.Column
+	counts []*clickhouse.IntColumn
+	spend  *clickhouse.WideColumn
+	first  *clickhouse.TextColumn
+	last   *clickhouse.TextColumn
+}
+
+func newBlockReader(r *Report, st *statement) *blockReader {
+	b := &blockReader{}
+	if r.granularity.typ != "" {
+		b.bucket = &clickhouse.IntColumn{}
+	}
+	for _, d := range r.dimensions {
+		if d.ID {
+			b.keys = append(b.keys, &clickhouse.IDColumn{})
+		} else {
+			b.keys = append(b.keys, &clickhouse.TextColumn{})
 		}
 	}
-	return func(dst []byte, row *cells) ([]byte, bool) { return append(dst, row.keys[i].text...), true }
+	for range st.measures {
+		b.counts = append(b.counts, &clickhouse.IntColumn{})
+	}
+	if st.money {
+		b.spend, b.first, b.last = &clickhouse.WideColumn{}, &clickhouse.TextColumn{}, &clickhouse.TextColumn{}
+	}
+	return b
 }
 
-func finalityCell(dst []byte, _ *cells) ([]byte, bool) {
-	return append(dst, finalityProvisional...), true
+// columns lists what is decoded, in the order of the statement.
+func (b *blockReader) columns() []clickhouse.Column {
+	var list []clickhouse.Column
+	if b.bucket != nil {
+		list = append(list, b.bucket)
+	}
+	list = append(list, b.keys...)
+	for _, c := range b.counts {
+		list = append(list, c)
+	}
+	if b.spend != nil {
+		list = append(list, b.spend, b.first, b.last)
+	}
+	return list
 }
 
-func metricCell(m *metric, measures []*measure) cellFunc {
-	of, per := slices.Index(measures, m.of), slices.Index(measures, m.per)
-	switch m.kind {
-	case kindCount:
-		return func(dst []byte, row *cells) ([]byte, bool) {
-			return strconv.AppendInt(dst, row.counts[of], 10), true
+// take returns what was decoded.
+func (b *blockReader) take(rows int) *block {
+	out := &block{rows: rows}
+	if b.bucket != nil {
+		out.bucket = b.bucket.Take()
+	}
+	for _, c := range b.keys {
+		out.keys = append(out.keys, takeKey(c))
+	}
+	for _, c := range b.counts {
+		out.counts = append(out.counts, c.Take())
+	}
+	if b.spend != nil {
+		out.spend = toNumbers(b.spend.Take())
+		out.first, out.last = takeKey(b.first), takeKey(b.last)
+	}
+	return out
+}
+
+func takeKey(c clickhouse.Column) (v export.Vector) {
+	switch c := c.(type) {
+	case *clickhouse.IDColumn:
+		v.IDs = c.Take()
+	case *clickhouse.TextColumn:
+		v.Dict, v.Index = c.Take()
+	}
+	return v
+}
+
+// zeroBlock is the totals of an answer without rows.
+func zeroBlock(r *Report, st *statement) *block {
+	b := &block{rows: 1, bucket: make([]int64, 1)}
+	for range r.dimensions {
+		b.keys = append(b.keys, export.Vector{IDs: make([]uint64, 1), Dict: []string{""}})
+	}
+	for range st.measures {
+		b.counts = append(b.counts, make([]int64, 1))
+	}
+	b.spend = make([]export.Number, 1)
+	b.first, b.last = export.Vector{Dict: []string{""}}, export.Vector{Dict: []string{""}}
+	return b
+}
+
+// mixed says that a row's spend is in more than one currency.
+func (b *block) mixed(row int) bool { return textAt(&b.first, row) != textAt(&b.last, row) }
+
+func textAt(v *export.Vector, row int) string {
+	if v.Index == nil {
+		return v.Dict[0]
+	}
+	return v.Dict[v.Index[row]]
+}
+
+// batch turns a block into the columns of the answer.
+func (b *block) batch(r *Report, st *statement) *export.Batch {
+	out := &export.Batch{Rows: b.rows}
+	if r.granularity.typ != "" {
+		out.Vectors = append(out.Vectors, export.Vector{Ints: b.bucket})
+	}
+	out.Vectors = append(out.Vectors, b.keys...)
+	var mixed []bool
+	if st.money && (b.totals || !r.groupsByCurrency()) {
+		mixed = b.mixedRows()
+	}
+	for _, m := range r.metrics {
+		of, per := slices.Index(st.measures, m.of), slices.Index(st.measures, m.per)
+		switch m.kind {
+		case kindCount:
+			out.Vectors = append(out.Vectors, export.Vector{Ints: b.counts[of]})
+		case kindMoney:
+			out.Vectors = append(out.Vectors, export.Vector{Decimals: b.spend, Null: mixed})
+		case kindRate:
+			out.Vectors = append(out.Vectors, rates(b.counts[of], b.counts[per]))
+		case kindPrice:
+			out.Vectors = append(out.Vectors, prices(b.spend, m.factor, b.counts[per], mixed))
 		}
-	case kindMoney:
-		return func(dst []byte, row *cells) ([]byte, bool) {
-			if row.mixed() {
-				return dst, false
+	}
+	out.Vectors = append(out.Vectors, export.Vector{Dict: []string{finalityProvisional}})
+	return out
+}
+
+// mixedRows marks the rows whose spend is in more than one currency, or returns
+// nil if there are none.
+func (b *block) mixedRows() []bool {
+	var mixed []bool
+	for row := range b.rows {
+		if b.mixed(row) {
+			if mixed == nil {
+				mixed = make([]bool, b.rows)
 			}
-			return appendNanos(dst, &row.spend), true
+			mixed[row] = true
 		}
-	case kindRate:
-		return func(dst []byte, row *cells) ([]byte, bool) {
-			return quotientCell(dst, big.NewInt(row.counts[of]), big.NewInt(row.counts[per]))
-		}
-	case kindPrice:
-		return func(dst []byte, row *cells) ([]byte, bool) {
-			if row.mixed() {
-				return dst, false
-			}
-			num := new(big.Int).Mul(&row.spend, big.NewInt(m.factor))
-			return quotientCell(dst, num, new(big.Int).Mul(bigNanos, big.NewInt(row.counts[per])))
-		}
-	default:
-		panic("BUG: metric of unknown kind")
 	}
-}
-
-func quotientCell(dst []byte, num, den *big.Int) ([]byte, bool) {
-	if den.Sign() == 0 {
-		return dst, false
-	}
-	return appendQuotient(dst, num, den), true
+	return mixed
 }

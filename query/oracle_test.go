@@ -168,7 +168,7 @@ func expect(entries []entry, req *Request, advertiser uint64, start, end time.Ti
 	for _, group := range list[:min(limit, len(list))] {
 		row := map[string]any{"finality": "provisional"}
 		if g.typ != "" {
-			row[g.name] = string(appendBucket(nil, g, zone, group.bucket))
+			row[g.name] = shownBucket(g, zone, group.bucket)
 		}
 		for i, d := range req.Dimensions {
 			row[d] = group.keys[i]
@@ -343,4 +343,12 @@ func head(a, b string) string {
 		i++
 	}
 	return a[max(0, i-300):min(len(a), i+300)]
+}
+
+// shownBucket names a bucket by its start.
+func shownBucket(g *granularity, zone *time.Location, bucket int64) string {
+	if g.typ == typeTimestamp {
+		return time.Unix(bucket, 0).In(zone).Format(time.RFC3339)
+	}
+	return time.Unix(bucket*secondsPerDay, 0).UTC().Format(dateLayout)
 }

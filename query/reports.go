@@ -9,6 +9,7 @@ import (
 
 	"github.com/adtally/adtally/internal/access"
 	"github.com/adtally/adtally/internal/clickhouse"
+	"github.com/adtally/adtally/query/export"
 )
 
 func (s *Server) postReport(w http.ResponseWriter, r *http.Request, grant access.Grant) {
@@ -66,7 +67,7 @@ func (s *Server) report(w http.ResponseWriter, r *http.Request, grant access.Gra
 		s.fail(w, r, err)
 		return
 	}
-	s.metrics.rows.Add(len(answer.rows))
+	s.metrics.rows.Add(answer.shape.Meta.Rows)
 	if err := answer.write(w, format); err != nil {
 		s.log.Debug().Err(err).Str("request_id", requestID).Msg("answer not taken")
 	}
@@ -85,7 +86,7 @@ func (s *Server) run(ctx context.Context, report *Report, requestID string) (*An
 	if err != nil {
 		return nil, timedOut(ctx, err)
 	}
-	answer.meta.completeThrough = fresh.through()
+	answer.shape.Meta.CompleteThrough = fresh.through()
 	return answer, nil
 }
 
@@ -129,14 +130,14 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 
 func (a *Answer) write(w http.ResponseWriter, format string) error {
 	h := w.Header()
-	if format == formatCSV {
-		a.setHeaders(h)
-		h.Set("Content-Type", "text/csv; charset=utf-8; header=present")
-		h.Set("Content-Disposition", `attachment; filename="report.csv"`)
-		return a.writeCSV(w)
+	h.Set("Content-Type", export.ContentType(format))
+	if format != export.JSON {
+		for _, pair := range a.shape.Meta.Pairs() {
+			h.Set("X-Adtally-"+pair.Name, pair.Value)
+		}
+		h.Set("Content-Disposition", `attachment; filename="report`+export.Extension(format)+`"`)
 	}
-	h.Set("Content-Type", formatJSON)
-	return a.writeJSON(w)
+	return a.writeTo(w, format)
 }
 
 func (s *Server) getFreshness(w http.ResponseWriter, r *http.Request, _ access.Grant) {

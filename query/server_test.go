@@ -69,6 +69,12 @@ func (c *deadConn) Query(ctx context.Context, _ string, _ ...any) (clickhouse.Ro
 	return nil, c.err
 }
 
+// Blocks implements clickhouse.Conn.
+func (c *deadConn) Blocks(ctx context.Context, _ clickhouse.BlockQuery) error {
+	_, err := c.Query(ctx, "")
+	return err
+}
+
 func TestHTTPErrors(t *testing.T) {
 	var logs bytes.Buffer
 	keys := newFixedKeys()
@@ -129,7 +135,7 @@ func TestHTTPErrors(t *testing.T) {
 	f("POST", "/v1/reports", "one", "{", 400, "invalid_json")
 	f("POST", "/v1/reports", "one", strings.Repeat(" ", maxBodyBytes+1), 413, "body_too_large")
 	f("POST", "/v1/reports?advertiser=8", "one", good, 400, "unexpected_query")
-	f("POST", "/v1/reports", "one", good, 406, "not_acceptable", "Accept", "application/vnd.apache.arrow.stream")
+	f("POST", "/v1/reports", "one", good, 406, "not_acceptable", "Accept", "application/xml")
 
 	// Another tenant, by body and URL.
 	f("POST", "/v1/reports", "one", with(`"advertiser":8`), 404, "advertiser_not_found")

@@ -121,12 +121,3 @@ func offsetAt(t time.Time, zone *time.Location) int64 {
 	_, offset := t.In(zone).Zone()
 	return int64(offset)
 }
-
-// appendBucket writes the start of a bucket: an instant for buckets within a
-// day, otherwise the number of the day.
-func appendBucket(dst []byte, g *granularity, zone *time.Location, bucket int64) []byte {
-	if g.typ == typeTimestamp {
-		return time.Unix(bucket, 0).In(zone).AppendFormat(dst, time.RFC3339)
-	}
-	return time.Unix(bucket*secondsPerDay, 0).UTC().AppendFormat(dst, dateLayout)
-}

@@ -16,8 +16,6 @@ import (
 )
 
 type (
-	// Conn is a pool of native-protocol connections; safe for concurrent use.
-	Conn = driver.Conn
 	// Batch is one INSERT. It belongs to one goroutine.
 	Batch = driver.Batch
 	// Rows is the answer to a query.
@@ -54,7 +52,7 @@ func Open(cfg Config) (Conn, error) {
 		}
 		cfg.Password = strings.TrimRight(string(text), "\r\n")
 	}
-	conn, err := chgo.Open(&chgo.Options{
+	pool, err := chgo.Open(&chgo.Options{
 		Protocol:         chgo.Native,
 		Addr:             cfg.Addr,
 		Auth:             chgo.Auth{Database: cfg.Database, Username: cfg.User, Password: cfg.Password},
@@ -70,7 +68,7 @@ func Open(cfg Config) (Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open ClickHouse: %w", err)
 	}
-	return conn, nil
+	return &conn{Conn: pool, cfg: cfg}, nil
 }
 
 // With returns a context whose queries run with the given id, settings and
