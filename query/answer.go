@@ -18,9 +18,6 @@ type Answer struct {
 	totals  *export.Batch
 }
 
-// finality of every row: no day is closed yet.
-const finalityProvisional = "provisional"
-
 // writeTo writes the answer in one of export.Formats.
 func (a *Answer) writeTo(w http.ResponseWriter, format string) error {
 	out, err := export.New(format, w, &a.shape)
@@ -63,7 +60,7 @@ func (s *Server) fetch(ctx context.Context, r *Report, requestID string, take fu
 	st := newStatement(r)
 	reader := newBlockReader(r, st)
 	f := &fetched{st: st, meta: export.Meta{
-		Finality: finalityProvisional, Timezone: r.zone.String(), Advertiser: r.tenant.Advertiser(),
+		AsOf: r.view.Name, Finality: r.wholeFinality(), Timezone: r.zone.String(), Advertiser: r.tenant.Advertiser(),
 	}}
 	// The totals look like one more block, so each is held until the next comes.
 	var held *block

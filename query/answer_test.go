@@ -12,6 +12,8 @@ import (
 
 	"github.com/VictoriaMetrics/metrics"
 	"github.com/rs/zerolog"
+
+	"github.com/adtally/adtally/internal/testkit"
 )
 
 func at(text string) time.Time {
@@ -23,17 +25,17 @@ func at(text string) time.Time {
 }
 
 // small is a ledger whose reports can be checked by eye.
-func small(t *testing.T) (b *books, url string) {
+func small(t *testing.T) (b *ledger, url string) {
 	t.Helper()
-	b = newBooks(t)
+	b = newLedger(t, 1)
 	impression := func(advertiser, campaign uint64, when, browser, currency string, net, spend int64) entry {
 		return entry{
-			advertiser: advertiser, minute: at(when), eventType: 1, ids: [5]uint64{campaign},
-			texts: [7]string{"US", "", "", "", browser, "", currency}, net: net, duplicate: 1, invalid: 2, spend: spend,
+			Advertiser: advertiser, Minute: at(when), Type: 1, IDs: [5]uint64{campaign},
+			Texts: [7]string{"US", "", "", "", browser, "", currency}, Net: net, Duplicate: 1, Invalid: 2, Spend: spend,
 		}
 	}
 	click := impression(7, 1, "2026-11-01T10:01:00Z", "=cmd|'/C calc'!A0", "USD", 3, 0)
-	click.eventType, click.orphan = 3, 5
+	click.Type, click.Orphan = 3, 5
 	b.insert(t,
 		impression(7, 1, "2026-11-01T10:00:00Z", "=cmd|'/C calc'!A0", "USD", 1000, 1_250_000_000),
 		click,
@@ -67,7 +69,7 @@ func TestReportJSON(t *testing.T) {
    "duplicates": 1, "spend": "0.000000001", "ctr": "0", "cpm": "0", "cpc": null, "finality": "provisional"}],
  "totals": {"impressions": 1010, "impressions_gross": 1016, "clicks": 3, "clicks_orphan": 5, "duplicates": 3,
   "spend": "1.250000001", "ctr": "0.00297", "cpm": "1.237624", "cpc": "0.416667"},
- "meta": {"as_of": null, "complete_through": null, "finality": "provisional", "timezone": "UTC", "advertiser": "7", "currency": "USD",
+ "meta": {"as_of": "0.AQE", "complete_through": "2026-11-20T11:59:58Z", "finality": "provisional", "timezone": "UTC", "advertiser": "7", "currency": "USD",
   "rows": 2, "truncated": false}}`
 	if g, w := pretty(got), pretty(parse(t, []byte(want))); g != w {
 		t.Errorf("got\n%s\nwant\n%s", head(g, w), head(w, g))
@@ -90,7 +92,7 @@ func TestReportJSON(t *testing.T) {
 		t.Errorf("empty total: %v", got)
 	}
 	// Marks are no rows, also not with a key over all.
-	b.addMark(t, 0, 5, time.Now())
+	b.Block(t, testLAT, testkit.Span{})
 	_, got = post(t, url, "all", with(`"advertiser":7,"dimensions":["advertiser"],"metrics":["impressions"]`))
 	if fmt.Sprint(got["rows"]) != "[map[advertiser:7 finality:provisional impressions:1010]]" {
 		t.Errorf("by advertiser: %v", got["rows"])
@@ -111,7 +113,7 @@ func TestReportCSV(t *testing.T) {
 		t.Error(err)
 	}
 	for name, want := range map[string]string{
-		"Content-Type": "text/csv; charset=utf-8; header=present", "X-Adtally-Complete-Through": "", "X-Adtally-Finality": "provisional",
+		"Content-Type": "text/csv; charset=utf-8; header=present", "X-Adtally-As-Of": "0.AQE", "X-Adtally-Complete-Through": "2026-11-20T11:59:58Z", "X-Adtally-Finality": "provisional",
 		"X-Adtally-Timezone": "UTC", "X-Adtally-Advertiser": "7", "X-Adtally-Rows": "2", "X-Adtally-Truncated": "false",
 		"X-Adtally-Currency": "USD", "Cache-Control": "no-store",
 	} {
@@ -170,16 +172,17 @@ func TestMixedCurrencies(t *testing.T) {
 }
 
 func TestFreshness(t *testing.T) {
-	b := newBooks(t)
+	chServer := testkit.StartClickHouse(t)
+	b := &ledger{writer: testkit.Open(t, chServer.AsWriter), reader: testkit.Open(t, chServer.AsReader)}
 	cfg := testConfig()
 	server := New(cfg, b.reader, newFixedKeys(), zerolog.Nop(), metrics.NewSet())
 	url, _ := serveUntil(t.Context(), t, server)
 	now := time.Now().UTC().Truncate(time.Millisecond)
 	f := func(through string, waiting string, positions string) {
 		t.Helper()
-		server.marks.mu.Lock()
-		server.marks.readAt = time.Time{} // the last reading is too old to be used again
-		server.marks.mu.Unlock()
+		server.versions.mu.Lock()
+		server.versions.readAt = time.Time{} // the last reading is too old to be used again
+		server.versions.mu.Unlock()
 		res, text := call(t, "GET", url+"/v1/freshness", "one", "")
 		var got freshness
 		if err := json.Unmarshal(text, &got); err != nil || res.status != http.StatusOK {
@@ -201,19 +204,27 @@ func TestFreshness(t *testing.T) {
 		}
 	}
 	f("", "[]", "") // no topic yet
-	b.addTopic(t, 3)
-	b.addMark(t, 0, 10, now.Add(-time.Minute))
-	f("", "[1 2]", "0@10")
-	b.addMark(t, 1, 20, now.AddDate(0, 0, -40)) // only a look at all days finds it
-	b.addMark(t, 2, 30, now)
-	f(now.AddDate(0, 0, -40).Add(-cfg.Skew).Truncate(time.Second).Format(time.RFC3339), "[]", "0@10 1@20 2@30")
-	b.addMark(t, 1, 25, now.AddDate(0, 0, -39))
-	f(now.AddDate(0, 0, -39).Add(-cfg.Skew).Truncate(time.Second).Format(time.RFC3339), "[]", "0@10 1@25 2@30")
-	b.addMark(t, 1, 26, now)
-	f(now.Add(-time.Minute-cfg.Skew).Truncate(time.Second).Format(time.RFC3339), "[]", "0@10 1@26 2@30")
-	// Marks of other topics and lineages do not count.
-	b.exec(t, "INSERT INTO ledger (advertiser, kafka_partition, b_end, topic_id, lineage, lat_day, mark_lat) SELECT 0, 0, 99, generateUUIDv4(), 1, today(), now()")
-	f(now.Add(-time.Minute-cfg.Skew).Truncate(time.Second).Format(time.RFC3339), "[]", "0@10 1@26 2@30")
+	b.Ledger = testkit.NewLedger(t, b.writer, 3)
+	through := func(t time.Time) string { return t.Add(-cfg.Skew).Truncate(time.Second).Format(time.RFC3339) }
+	b.Block(t, now, testkit.Span{Partition: 0, LAT: now.Add(-time.Minute)})
+	f("", "[1 2]", "0@1")
+	b.Block(t, now.AddDate(0, 0, -40), testkit.Span{Partition: 1})
+	b.Block(t, now, testkit.Span{Partition: 2})
+	f(through(now.AddDate(0, 0, -40)), "[]", "0@1 1@1 2@1")
+	b.cut(t, b.compactor(t, nil)) // there is nothing to add up, so no cut
+	b.Block(t, now.AddDate(0, 0, -39), testkit.Span{Partition: 1, Rows: []entry{{Advertiser: 7, Minute: testLAT, Type: 1, Net: 1}}})
+	f(through(now.AddDate(0, 0, -39)), "[]", "0@1 1@3 2@1")
+	b.cut(t, b.compactor(t, nil))
+	f(through(now.AddDate(0, 0, -39)), "[]", "0@1 1@3 2@1")
+	b.Block(t, now, testkit.Span{Partition: 1})
+	f(through(now.Add(-time.Minute)), "[]", "0@1 1@4 2@1")
+	// A broker's clock that goes back takes nothing back.
+	b.Block(t, now, testkit.Span{Partition: 1, LAT: now.Add(-time.Hour)})
+	f(through(now.Add(-time.Minute)), "[]", "0@1 1@5 2@1")
+	// Marks of other lineages do not count.
+	b.Lineage = 2
+	b.Block(t, now, testkit.Span{Partition: 0})
+	f(through(now.Add(-time.Minute)), "[]", "0@1 1@5 2@1")
 }
 
 func orNil(through string) string {

@@ -80,8 +80,8 @@ type granularity struct {
 	seconds int64
 	// maxDays bounds the range that may be asked.
 	maxDays int
-	// days is the SQL that turns local_day, the number of a day, into that of its
-	// bucket's first day.
+	// days is the SQL that turns day_of_bucket, the number of a local day, into
+	// that of its bucket's first day.
 	days string
 }
 
@@ -95,13 +95,13 @@ const (
 
 var granularities = []granularity{
 	{name: "total", maxDays: maxRangeDays},
-	{name: "minute", typ: typeTimestamp, seconds: 60, maxDays: maxMinuteDays},
+	{name: "minute", typ: typeTimestamp, seconds: secondsPerMinute, maxDays: maxMinuteDays},
 	{name: "quarter", typ: typeTimestamp, seconds: 900, maxDays: maxQuarterDays},
 	{name: "hour", typ: typeTimestamp, seconds: 3600, maxDays: maxRangeDays},
-	{name: "day", typ: typeDate, maxDays: maxRangeDays, days: "local_day"},
+	{name: "day", typ: typeDate, maxDays: maxRangeDays, days: "day_of_bucket"},
 	// Day 0, the first of January 1970, was a Thursday; weeks begin on Mondays.
-	{name: "week", typ: typeDate, maxDays: maxRangeDays, days: "local_day - (local_day + 3) % 7"},
-	{name: "month", typ: typeDate, maxDays: maxRangeDays, days: "toInt64(toStartOfMonth(toDate(local_day)))"},
+	{name: "week", typ: typeDate, maxDays: maxRangeDays, days: "day_of_bucket - (day_of_bucket + 3) % 7"},
+	{name: "month", typ: typeDate, maxDays: maxRangeDays, days: "toInt64(toStartOfMonth(toDate(day_of_bucket)))"},
 }
 
 // catalogue is everything that a report may name. Validation, the statement and

@@ -168,8 +168,22 @@ func (b *block) batch(r *Report, st *statement) *export.Batch {
 			out.Vectors = append(out.Vectors, prices(b.spend, m.factor, b.counts[per], mixed))
 		}
 	}
-	out.Vectors = append(out.Vectors, export.Vector{Dict: []string{finalityProvisional}})
+	out.Vectors = append(out.Vectors, b.finality(r))
 	return out
+}
+
+// finality says of each row whether it is final.
+func (b *block) finality(r *Report) export.Vector {
+	if b.totals || len(b.bucket) == 0 || r.closed.IsZero() {
+		return export.Vector{Dict: []string{r.wholeFinality()}}
+	}
+	v := export.Vector{Dict: []string{finalityProvisional, finalityFinal}, Index: make([]int32, b.rows)}
+	for row, bucket := range b.bucket {
+		if r.finality(bucket) == finalityFinal {
+			v.Index[row] = 1
+		}
+	}
+	return v
 }
 
 // mixedRows marks the rows whose spend is in more than one currency, or returns

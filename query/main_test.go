@@ -2,16 +2,15 @@ package query
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"os"
 	"testing"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
-	"github.com/google/uuid"
 	"github.com/rs/zerolog"
 
+	"github.com/adtally/adtally/aggregate/compact"
 	"github.com/adtally/adtally/internal/access"
 	"github.com/adtally/adtally/internal/clickhouse"
 	"github.com/adtally/adtally/internal/dev"
@@ -23,74 +22,63 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// books is an empty ledger.
-type books struct {
+// ledger is an empty ledger with its two users.
+type ledger struct {
+	*testkit.Ledger
 	writer, reader clickhouse.Conn
-	topic          uuid.UUID
 }
 
-func newBooks(t *testing.T) *books {
+func newLedger(t *testing.T, partitions int) *ledger {
 	t.Helper()
 	server := testkit.StartClickHouse(t)
-	return &books{
-		writer: testkit.Open(t, server.AsWriter),
+	writer := testkit.Open(t, server.AsWriter)
+	return &ledger{
+		Ledger: testkit.NewLedger(t, writer, partitions),
+		writer: writer,
 		reader: testkit.Open(t, server.AsReader),
-		topic:  uuid.New(),
 	}
 }
 
 // entry is a row of the ledger.
-type entry struct {
-	advertiser uint64
-	minute     time.Time
-	eventType  uint8
-	ids        [5]uint64 // campaign, ad_group, creative, placement, publisher
-	texts      [7]string // country, region, device, os, browser, variant, currency
-	// gross is the sum of the four.
-	net, duplicate, invalid, orphan int64
-	spend                           int64
+type entry = testkit.Row
+
+// testLAT is when blocks come, unless a test says otherwise.
+var testLAT = time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
+
+// insert writes entries as a block of the first partition.
+func (l *ledger) insert(t *testing.T, entries ...entry) {
+	t.Helper()
+	l.Block(t, testLAT, testkit.Span{Rows: entries})
 }
 
-func (b *books) insert(t *testing.T, entries ...entry) {
+// compactor returns one that makes cuts of the ledger. zones are those of accounts.
+func (l *ledger) compactor(t *testing.T, zones map[uint64]*time.Location) *compact.Compactor {
 	t.Helper()
-	batch, err := b.writer.PrepareBatch(t.Context(), `INSERT INTO ledger (advertiser, minute, event_type,
-		campaign, ad_group, creative, placement, publisher, country, region, device, os, browser, variant, currency,
-		gross, net, duplicate, invalid, orphan, spend_nanos, topic_id, lat_day)`)
+	cfg := compact.Config{Interval: time.Minute, Idle: time.Hour, Keep: time.Hour, Timeout: time.Minute, Skew: 2 * time.Second}
+	c, err := compact.New(cfg, l.writer, fixedZones(zones), zerolog.Nop(), metrics.NewSet())
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, e := range entries {
-		err := batch.Append(e.advertiser, e.minute, e.eventType, e.ids[0], e.ids[1], e.ids[2], e.ids[3], e.ids[4],
-			e.texts[0], e.texts[1], e.texts[2], e.texts[3], e.texts[4], e.texts[5], e.texts[6],
-			e.net+e.duplicate+e.invalid+e.orphan, e.net, e.duplicate, e.invalid, e.orphan, e.spend,
-			b.topic, time.Date(2026, 11, 20, 0, 0, 0, 0, time.UTC))
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := batch.Send(); err != nil {
+	return c
+}
+
+func (l *ledger) cut(t *testing.T, c *compact.Compactor) {
+	t.Helper()
+	if _, err := c.Once(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// addTopic records the topic generation, addMark the position of a partition.
-func (b *books) addTopic(t *testing.T, partitions uint32) {
+func (l *ledger) exec(t *testing.T, statement string) {
 	t.Helper()
-	b.exec(t, fmt.Sprintf("INSERT INTO topics (topic, topic_id, partitions, spread, scheme, lineage) VALUES ('events', '%s', %d, 4, 's', 1)", b.topic, partitions))
-}
-
-func (b *books) addMark(t *testing.T, partition int, end uint64, lat time.Time) {
-	t.Helper()
-	b.exec(t, fmt.Sprintf("INSERT INTO ledger (advertiser, kafka_partition, b_end, topic_id, lineage, lat_day, mark_lat) VALUES (0, %d, %d, '%s', 1, '%s', '%s')",
-		partition, end, b.topic, lat.UTC().Format(dateLayout), lat.UTC().Format("2006-01-02 15:04:05.000")))
-}
-
-func (b *books) exec(t *testing.T, statement string) {
-	t.Helper()
-	if err := b.writer.Exec(clickhouse.With(t.Context(), "", clickhouse.Settings{"async_insert": 0}, nil), statement); err != nil {
+	if err := l.writer.Exec(t.Context(), statement); err != nil {
 		t.Fatal(err)
 	}
 }
+
+type fixedZones map[uint64]*time.Location
+
+func (z fixedZones) Zones(context.Context) (map[uint64]*time.Location, error) { return z, nil }
 
 // fixedKeys are keys that need no tables.
 type fixedKeys struct {

@@ -3,6 +3,7 @@ package query
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -10,14 +11,18 @@ import (
 	"math/big"
 	"math/rand/v2"
 	"net/http"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/VictoriaMetrics/metrics"
 	"github.com/rs/zerolog"
 
+	"github.com/adtally/adtally/internal/testkit"
 	"github.com/adtally/adtally/proto"
 )
 
@@ -49,18 +54,18 @@ func (g *group) sum(name string) *big.Int {
 }
 
 func (g *group) addEntry(e *entry) {
-	name := plural(proto.EventType(e.eventType))
-	gross := e.net + e.duplicate + e.invalid + e.orphan
-	g.add(name, e.net)
+	name := plural(proto.EventType(e.Type))
+	gross := e.Net + e.Duplicate + e.Invalid + e.Orphan
+	g.add(name, e.Net)
 	g.add(name+"_gross", gross)
-	g.add(name+"_duplicate", e.duplicate)
-	g.add(name+"_invalid", e.invalid)
-	g.add(name+"_orphan", e.orphan)
-	g.add("duplicates", e.duplicate)
-	g.add("spend", e.spend)
+	g.add(name+"_duplicate", e.Duplicate)
+	g.add(name+"_invalid", e.Invalid)
+	g.add(name+"_orphan", e.Orphan)
+	g.add("duplicates", e.Duplicate)
+	g.add("spend", e.Spend)
 	g.gross += gross
-	if e.spend != 0 {
-		g.spent[e.texts[6]] = true
+	if e.Spend != 0 {
+		g.spent[e.Texts[6]] = true
 	}
 }
 
@@ -112,23 +117,23 @@ func (g *group) shown(name string) any {
 
 func isMoney(name string) bool { return quotients[name][0] == "spend" }
 
-func (e *entry) dimension(name string) string {
+func dimensionOf(e *entry, name string) string {
 	for i, d := range reports.dimensions {
 		switch {
 		case d.Name != name:
 		case i == 0:
-			return strconv.FormatUint(e.advertiser, 10)
+			return strconv.FormatUint(e.Advertiser, 10)
 		case i <= 5:
-			return strconv.FormatUint(e.ids[i-1], 10)
+			return strconv.FormatUint(e.IDs[i-1], 10)
 		default:
-			return e.texts[i-6]
+			return e.Texts[i-6]
 		}
 	}
 	panic("no dimension " + name)
 }
 
-func (e *entry) passes(f Filter) bool {
-	in := slices.Contains(f.Values, e.dimension(f.Dimension))
+func passes(e *entry, f Filter) bool {
+	in := slices.Contains(f.Values, dimensionOf(e, f.Dimension))
 	return in == (f.Op == opIn || f.Op == opEq)
 }
 
@@ -138,13 +143,13 @@ func expect(entries []entry, req *Request, advertiser uint64, start, end time.Ti
 	groups, totals := map[string]*group{}, newGroup()
 	for i := range entries {
 		e := &entries[i]
-		if e.advertiser != advertiser || e.minute.Before(start) || !e.minute.Before(end) ||
-			slices.ContainsFunc(req.Filters, func(f Filter) bool { return !e.passes(f) }) {
+		if e.Advertiser != advertiser || e.Minute.Before(start) || !e.Minute.Before(end) ||
+			slices.ContainsFunc(req.Filters, func(f Filter) bool { return !passes(e, f) }) {
 			continue
 		}
-		of := group{bucket: bucketOf(e.minute, g, zone)}
+		of := group{bucket: bucketOf(e.Minute, g, zone)}
 		for _, d := range req.Dimensions {
-			of.keys = append(of.keys, e.dimension(d))
+			of.keys = append(of.keys, dimensionOf(e, d))
 		}
 		name := fmt.Sprintf("%d %q", of.bucket, of.keys)
 		if groups[name] == nil {
@@ -261,47 +266,141 @@ func (req *Request) json() string {
 	return string(text)
 }
 
-func TestReportsAgainstOracle(t *testing.T) {
-	const numReports = 400
-	rnd := rand.New(rand.NewPCG(7, 8))
-	b := newBooks(t)
-	entries := randomEntries(rnd, 8000)
-	for part := range slices.Chunk(entries, 1500) { // several parts, as in life
-		b.insert(t, part...)
-	}
-	b.addTopic(t, 1)
-	b.addMark(t, 0, 1, time.Now())
-	url := serve(t, testConfig(), b.reader, newFixedKeys(), zerolog.Nop())
-	rows, mixed := 0, 0
-	for i := range numReports {
-		req, start, end, zone := randomRequest(rnd)
-		advertiser := uint64(7 + rnd.IntN(3))
+// oracleZones are the zones of accounts, in which days are rolled up.
+var oracleZones = map[uint64]*time.Location{
+	8: mustLoad("Asia/Kathmandu"), 9: mustLoad("America/St_Johns"),
+}
+
+// oracle asks a server the same as the entries that have come so far.
+type oracle struct {
+	*ledger
+	rnd     *rand.Rand
+	server  *Server
+	url     string
+	entries []entry
+	asked   []question
+	// rows and mixed count what was answered.
+	rows, mixed int
+}
+
+// question is a report whose answer must stay what it was.
+type question struct{ body, asOf, answer string }
+
+// ask asks random reports for the newest version.
+func (o *oracle) ask(t *testing.T, n int) {
+	t.Helper()
+	o.server.versions.mu.Lock()
+	o.server.versions.readAt = time.Time{} // the last reading lacks what came since
+	o.server.versions.mu.Unlock()
+	for range n {
+		advertiser := uint64(7 + o.rnd.IntN(3))
+		own := "UTC"
+		if zone := oracleZones[advertiser]; zone != nil {
+			own = zone.String()
+		}
+		req, start, end, zone := randomRequest(o.rnd, own)
 		req.Advertiser = strconv.FormatUint(advertiser, 10)
 		body := req.json()
-		want := expect(entries, &req, advertiser, start, end, zone)
-		status, got := post(t, url, "all", body)
+		want := expect(o.entries, &req, advertiser, start, end, zone)
+		status, got := post(t, o.url, "all", body)
 		if want == nil {
-			mixed++
+			o.mixed++
 			if status != http.StatusUnprocessableEntity || got["code"] != "mixed_currencies" {
-				t.Fatalf("report %d %s: got %d %v, want mixed_currencies", i, body, status, got)
+				t.Fatalf("%s: got %d %v, want mixed_currencies", body, status, got)
 			}
 			continue
 		}
 		if status != http.StatusOK {
-			t.Fatalf("report %d %s: %d %v", i, body, status, got)
+			t.Fatalf("%s: %d %v", body, status, got)
 		}
 		meta := got["meta"].(map[string]any)
 		have := map[string]any{"rows": got["rows"], "totals": got["totals"], "truncated": meta["truncated"]}
 		if meta["currency"] != nil {
 			have["currency"] = meta["currency"]
 		}
-		rows += len(got["rows"].([]any))
-		haveText, wantText := pretty(have), pretty(want)
-		if haveText != wantText {
-			t.Fatalf("report %d %s:\ngot\n%s\nwant\n%s", i, body, head(haveText, wantText), head(wantText, haveText))
+		o.rows += len(got["rows"].([]any))
+		if haveText, wantText := pretty(have), pretty(want); haveText != wantText {
+			t.Fatalf("%s as of %v:\ngot\n%s\nwant\n%s", body, meta["as_of"], head(haveText, wantText), head(wantText, haveText))
+		}
+		o.asked = append(o.asked, question{body, meta["as_of"].(string), o.answer(t, body, meta["as_of"].(string))})
+	}
+}
+
+// answer returns the text of an answer without how long it took.
+func (o *oracle) answer(t *testing.T, body, asOf string) string {
+	t.Helper()
+	pinned := strings.Replace(body, "{", `{"as_of":"`+asOf+`",`, 1)
+	res, text := call(t, "POST", o.url+"/v1/reports", "all", pinned)
+	if res.status != http.StatusOK {
+		t.Fatalf("%s: %d %s", pinned, res.status, text)
+	}
+	return took.ReplaceAllString(string(text), "")
+}
+
+var took = regexp.MustCompile(`"query_ms":[0-9]+`)
+
+// again asks some of the earlier questions as of then.
+func (o *oracle) again(t *testing.T, n int) {
+	t.Helper()
+	o.server.versions.mu.Lock()
+	clear(o.server.versions.pinned)
+	o.server.versions.mu.Unlock()
+	for range n {
+		q := o.asked[o.rnd.IntN(len(o.asked))]
+		if now := o.answer(t, q.body, q.asOf); now != q.answer {
+			t.Fatalf("%s as of %s:\nwas\n%s\nis\n%s", q.body, q.asOf, head(q.answer, now), head(now, q.answer))
 		}
 	}
-	t.Logf("%d reports with %d rows, %d of mixed currencies", numReports, rows, mixed)
+}
+
+// arrive writes the next entries, as a block of two partitions.
+func (o *oracle) arrive(t *testing.T, entries []entry) {
+	t.Helper()
+	half := o.rnd.IntN(len(entries) + 1)
+	o.Block(t, testLAT.Add(time.Duration(len(o.entries))*time.Second),
+		testkit.Span{Partition: 0, Rows: entries[:half]}, testkit.Span{Partition: 1, Rows: entries[half:]})
+	o.entries = append(o.entries, entries...)
+}
+
+// disturbedCut makes a cut while others die over it and race for it.
+func (o *oracle) disturbedCut(t *testing.T) {
+	t.Helper()
+	for range 3 {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(o.rnd.IntN(60))*time.Millisecond)
+		_, _ = o.compactor(t, oracleZones).Once(ctx) // dies where it may
+		cancel()
+	}
+	var racing sync.WaitGroup
+	for range 2 {
+		c := o.compactor(t, oracleZones)
+		racing.Go(func() { _, _ = c.Once(t.Context()) }) // one of them loses
+	}
+	racing.Wait()
+}
+
+func TestReportsAgainstOracle(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(7, 8))
+	o := &oracle{ledger: newLedger(t, 2), rnd: rnd}
+	o.server = New(testConfig(), o.reader, newFixedKeys(), zerolog.Nop(), metrics.NewSet())
+	o.url, _ = serveUntil(t.Context(), t, o.server)
+	step := 0
+	for entries := range slices.Chunk(randomEntries(rnd, 8000), 400) {
+		o.arrive(t, entries)
+		o.ask(t, 10)
+		if step++; step%3 == 0 {
+			o.disturbedCut(t)
+			o.ask(t, 50)
+		}
+		o.again(t, 10)
+	}
+	// The covers of the cuts are no longer kept.
+	o.exec(t, "ALTER TABLE cuts UPDATE kept_until = created WHERE true SETTINGS mutations_sync = 2")
+	o.again(t, 60)
+	newest, err := o.server.versions.reader.Newest(t.Context())
+	if err != nil || newest.Number < 5 || len(newest.Cover) < 1 {
+		t.Fatalf("newest cut: %+v %v", newest, err)
+	}
+	t.Logf("%d reports with %d rows, %d of mixed currencies, %d cuts", len(o.asked)+o.mixed, o.rows, o.mixed, newest.Number)
 }
 
 func post(t *testing.T, url, key, body string) (int, map[string]any) {

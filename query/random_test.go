@@ -30,40 +30,40 @@ func randomEntries(rnd *rand.Rand, n int) []entry {
 	entries := make([]entry, n)
 	for i := range entries {
 		e := &entries[i]
-		e.advertiser = uint64(7 + rnd.IntN(3))
-		e.minute = time.Date(2025, 1, 1, 0, rnd.IntN(730*24*60), 0, 0, time.UTC)
+		e.Advertiser = uint64(7 + rnd.IntN(3))
+		e.Minute = time.Date(2025, 1, 1, 0, rnd.IntN(730*24*60), 0, 0, time.UTC)
 		if rnd.IntN(2) == 0 {
 			around := []int{2 * 60, 48 * 60}[rnd.IntN(2)]
-			e.minute = minutes[rnd.IntN(len(minutes))].Add(time.Duration(rnd.IntN(around)-around/2) * time.Minute)
+			e.Minute = minutes[rnd.IntN(len(minutes))].Add(time.Duration(rnd.IntN(around)-around/2) * time.Minute)
 		}
-		e.eventType = uint8(proto.EventTypes()[rnd.IntN(len(proto.EventTypes()))])
+		e.Type = uint8(proto.EventTypes()[rnd.IntN(len(proto.EventTypes()))])
 		if rnd.IntN(3) > 0 {
-			e.eventType = uint8(1 + rnd.IntN(4))
+			e.Type = uint8(1 + rnd.IntN(4))
 		}
-		for j := range e.ids {
-			e.ids[j] = uint64(rnd.IntN(4))
+		for j := range e.IDs {
+			e.IDs[j] = uint64(rnd.IntN(4))
 		}
 		if rnd.IntN(50) == 0 {
-			e.ids[0] = 1<<64 - 1
+			e.IDs[0] = 1<<64 - 1
 		}
-		e.texts = [7]string{
+		e.Texts = [7]string{
 			pick("US", "CA", "DE", "", "NP"), pick("US-CA", "US-NY", ""), pick("mobile", "desktop"), pick("ios", "android"),
 			pick(odd...), pick("a", "b", ""), "USD",
 		}
-		if e.advertiser == 8 {
-			e.texts[6] = pick("USD", "EUR", "JPY", "")
+		if e.Advertiser == 8 {
+			e.Texts[6] = pick("USD", "EUR", "JPY", "")
 		}
 		counts := [4]int64{rnd.Int64N(1000), rnd.Int64N(20), rnd.Int64N(20), 0}
-		if e.eventType == uint8(proto.EventType_EVENT_TYPE_CLICK) {
+		if e.Type == uint8(proto.EventType_EVENT_TYPE_CLICK) {
 			counts[3] = rnd.Int64N(9)
 		}
-		e.net, e.duplicate, e.invalid, e.orphan = counts[0], counts[1], counts[2], counts[3]
-		e.duplicate++ // some gross event made the row
+		e.Net, e.Duplicate, e.Invalid, e.Orphan = counts[0], counts[1], counts[2], counts[3]
+		e.Duplicate++ // some gross event made the row
 		switch rnd.IntN(4) {
 		case 0:
-			e.spend = rnd.Int64N(1_000_000_000_000)
+			e.Spend = rnd.Int64N(1_000_000_000_000)
 		case 1:
-			e.spend = rnd.Int64() // sums go beyond 64 bits
+			e.Spend = rnd.Int64() // sums go beyond 64 bits
 		}
 	}
 	return entries
@@ -77,8 +77,12 @@ func mustLoad(name string) *time.Location {
 	return zone
 }
 
-func randomRequest(rnd *rand.Rand) (req Request, start, end time.Time, zone *time.Location) {
+// randomRequest returns a request, in the zone of the account now and then.
+func randomRequest(rnd *rand.Rand, own string) (req Request, start, end time.Time, zone *time.Location) {
 	req.Timezone = testZones[rnd.IntN(len(testZones))]
+	if rnd.IntN(3) == 0 {
+		req.Timezone = own
+	}
 	g := granularities[rnd.IntN(len(granularities))]
 	if rnd.IntN(8) == 0 { // where clocks change in the middle of an hour
 		req.Timezone, g = []string{"Australia/Lord_Howe", "Pacific/Chatham"}[rnd.IntN(2)], *granularityNamed("hour")

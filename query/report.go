@@ -1,6 +1,7 @@
 package query
 
 import (
+	"cmp"
 	"fmt"
 	"net/http"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/adtally/adtally/internal/access"
+	"github.com/adtally/adtally/internal/books"
 )
 
 // Limits of one request.
@@ -43,6 +45,17 @@ type Report struct {
 	filters     []filter
 	order       []orderKey
 	limit       int
+	// asOf names the version of the books to read; empty for the newest.
+	asOf         string
+	requireFinal bool
+	// accountZone is the zone in which days of the advertiser are closed.
+	accountZone *time.Location
+
+	// What Server.open adds: the version that is read, where its rows are, and
+	// until when days were closed in it.
+	view    *books.View
+	sources []source
+	closed  time.Time
 }
 
 type filter struct {
@@ -68,7 +81,7 @@ func NewReport(req Request, grant access.Grant, account func(advertiser uint64) 
 	}
 	r := &Report{tenant: tenant}
 	steps := []func(Request) *Problem{
-		refuseVersions,
+		r.setVersion,
 		func(req Request) *Problem { return r.setZone(req, account) },
 		r.setGranularity,
 		r.setRange,
@@ -109,32 +122,36 @@ func tenantOf(req Request, grant access.Grant) (access.Tenant, *Problem) {
 	return tenant, nil
 }
 
-// refuseVersions takes requests for the newest version of the books only:
-// without cuts there is no other, and nothing is final.
-func refuseVersions(req Request) *Problem {
-	switch {
-	case req.Cursor != "":
+// setVersion takes which version of the books is wanted. Whether there is one of
+// that name is seen when it is read.
+func (r *Report) setVersion(req Request) *Problem {
+	if req.Cursor != "" {
 		return badField("cursor", "not_supported", "Answers have no next page yet; raise limit or narrow the report.")
-	case req.AsOf != "":
-		return badField("as_of", "not_supported", "Earlier versions of an answer cannot be asked for yet.")
 	}
+	if len(req.AsOf) > maxAsOf || strings.Trim(req.AsOf, asOfLetters) != "" {
+		return badField("as_of", "invalid_as_of", "as_of is what meta.as_of of an earlier answer said.")
+	}
+	r.asOf = req.AsOf
 	switch req.Require {
 	case "", "any":
 		return nil
-	case "final":
-		p := newProblem(http.StatusConflict, "not_final", "No day is closed yet, so every number is provisional.")
-		p.Field = "require"
-		return p
+	case finalityFinal:
+		r.requireFinal = true
+		return nil
 	default:
-		return unknownName("require", "unknown_require", req.Require, []string{"any", "final"})
+		return unknownName("require", "unknown_require", req.Require, []string{"any", finalityFinal})
 	}
 }
 
+// asOfLetters are what names of views are made of.
+const asOfLetters = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_."
+
 func (r *Report) setZone(req Request, account func(uint64) access.Account) *Problem {
-	name := req.Timezone
-	if name == "" {
-		name = account(r.tenant.Advertiser()).Timezone
+	own := account(r.tenant.Advertiser()).Timezone
+	if zone, err := access.LoadZone(own); err == nil {
+		r.accountZone = zone
 	}
+	name := cmp.Or(req.Timezone, own)
 	zone, err := access.LoadZone(name)
 	if err != nil {
 		return badField("timezone", "unknown_timezone",

@@ -174,9 +174,9 @@ func TestNewReportFailure(t *testing.T) {
 
 	// What comes later.
 	bad(`"cursor":"x"`, "not_supported", "cursor")
-	bad(`"as_of":"412"`, "not_supported", "as_of")
+	bad(`"as_of":"412 OR 1=1"`, "invalid_as_of", "as_of")
+	bad(`"as_of":"`+strings.Repeat("1", maxAsOf+1)+`"`, "invalid_as_of", "as_of")
 	bad(`"require":"most"`, "unknown_require", "require")
-	f(oneAdvertiser, with(`"require":"final"`), 409, "not_final", "require")
 }
 
 func TestProblemNamesWhatIsAllowed(t *testing.T) {

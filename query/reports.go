@@ -73,20 +73,18 @@ func (s *Server) report(w http.ResponseWriter, r *http.Request, grant access.Gra
 	}
 }
 
-// run reads how far events are counted and then the rows, in this order: the
-// rows hold at least what complete_through promises.
+// run opens the version of the books that is wanted, and reads the rows from it.
 func (s *Server) run(ctx context.Context, report *Report, requestID string) (*Answer, error) {
 	ctx, cancel := withTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
-	fresh, err := s.marks.read(ctx)
-	if err != nil {
+	if err := s.open(ctx, report); err != nil {
 		return nil, timedOut(ctx, err)
 	}
 	answer, err := s.answer(ctx, report, requestID)
 	if err != nil {
 		return nil, timedOut(ctx, err)
 	}
-	answer.shape.Meta.CompleteThrough = fresh.through()
+	answer.shape.Meta.CompleteThrough = s.completeThrough(report)
 	return answer, nil
 }
 
@@ -143,12 +141,12 @@ func (a *Answer) write(w http.ResponseWriter, format string) error {
 func (s *Server) getFreshness(w http.ResponseWriter, r *http.Request, _ access.Grant) {
 	ctx, cancel := withTimeout(r.Context(), s.cfg.Timeout)
 	defer cancel()
-	fresh, err := s.marks.read(ctx)
+	view, err := s.versions.now(ctx)
 	if err != nil {
 		s.fail(w, r, timedOut(ctx, err))
 		return
 	}
-	writeJSONValue(w, fresh)
+	writeJSONValue(w, newFreshness(view, s.cfg.Skew))
 }
 
 func (s *Server) getIndex(w http.ResponseWriter, _ *http.Request) {

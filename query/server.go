@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/adtally/adtally/internal/access"
+	"github.com/adtally/adtally/internal/books"
 	"github.com/adtally/adtally/internal/clickhouse"
 )
 
@@ -48,27 +49,29 @@ type Keys interface {
 
 // Server answers reports over HTTP.
 type Server struct {
-	cfg     Config
-	conn    clickhouse.Conn
-	keys    Keys
-	log     zerolog.Logger
-	marks   *marks
-	limiter *limiter
-	metrics *serverMetrics
-	handler http.Handler
+	cfg      Config
+	conn     clickhouse.Conn
+	keys     Keys
+	log      zerolog.Logger
+	versions *versions
+	closes   Closes
+	limiter  *limiter
+	metrics  *serverMetrics
+	handler  http.Handler
 }
 
 // New returns a Server that reads from conn, whose user needs no more than
-// SELECT on ledger and topics and may be read-only: no settings are sent.
+// SELECT and may be read-only: no settings are sent.
 func New(cfg Config, conn clickhouse.Conn, keys Keys, log zerolog.Logger, set *metrics.Set) *Server {
 	s := &Server{
-		cfg:     cfg,
-		conn:    conn,
-		keys:    keys,
-		log:     log,
-		marks:   newMarks(conn, cfg.Skew),
-		limiter: newLimiter(cfg.MaxReports),
-		metrics: newServerMetrics(set),
+		cfg:      cfg,
+		conn:     conn,
+		keys:     keys,
+		log:      log,
+		versions: newVersions(books.NewReader(conn)),
+		closes:   noCloses{},
+		limiter:  newLimiter(cfg.MaxReports),
+		metrics:  newServerMetrics(set),
 	}
 	set.NewGauge("adtally_query_reports_running", func() float64 { return float64(s.limiter.total()) })
 	s.handler = s.routes()

@@ -29,9 +29,14 @@ type statement struct {
 func newStatement(r *Report) *statement {
 	b := newBuilder(r)
 	s := &statement{money: r.spends(), totals: r.grouped()}
+	table, bucket, where := b.from(r)
 	var columns []string
-	if r.granularity.typ != "" {
-		columns = append(columns, b.bucket(r)+" AS bucket")
+	switch {
+	case r.granularity.typ == "":
+	case bucket == "bucket":
+		columns = append(columns, bucket)
+	default:
+		columns = append(columns, bucket+" AS bucket")
 	}
 	for _, d := range r.dimensions {
 		columns = append(columns, d.Name)
@@ -48,7 +53,7 @@ func newStatement(r *Report) *statement {
 			"maxIf(currency, spend_nanos != 0) AS last_currency",
 		)
 	}
-	text := "SELECT\n    " + strings.Join(columns, ",\n    ") + "\nFROM ledger\nWHERE " + b.where(r)
+	text := "SELECT\n    " + strings.Join(columns, ",\n    ") + "\nFROM " + table + where
 	if len(b.with) > 0 {
 		text = "WITH\n    " + strings.Join(b.with, ",\n    ") + "\n" + text
 	}
@@ -70,8 +75,12 @@ func newStatement(r *Report) *statement {
 // spend in a report.
 func currenciesStatement(r *Report) *statement {
 	b := newBuilder(r)
+	table, _, where := b.from(r)
+	if where == "" {
+		where = "\nWHERE true"
+	}
 	return &statement{
-		sql:    "SELECT DISTINCT currency\nFROM ledger\nWHERE " + b.where(r) + "\n  AND spend_nanos != 0\nORDER BY currency\nLIMIT 100",
+		sql:    "SELECT DISTINCT currency\nFROM " + table + where + "\n  AND spend_nanos != 0\nORDER BY currency\nLIMIT 100",
 		params: b.params,
 	}
 }
@@ -145,25 +154,14 @@ func (m *metric) sortExpr() string {
 type builder struct {
 	params clickhouse.Parameters
 	with   []string
+	// filterTerms are the conditions of the filters, the same for every source.
+	filterTerms []string
 }
 
 // newBuilder starts with what every statement over a report's rows needs. The
 // tenant is part of a Report that only NewReport makes.
 func newBuilder(r *Report) *builder {
-	return &builder{params: clickhouse.Parameters{
-		"advertiser": strconv.FormatUint(r.tenant.Advertiser(), 10),
-		"start":      instantParam(r.start),
-		"end":        instantParam(r.end),
-	}}
-}
-
-// where returns the predicate. Mark rows have advertiser 0 and are outside of
-// it whatever the tenant is.
-func (b *builder) where(r *Report) string {
-	terms := []string{
-		"advertiser = {advertiser:UInt64} AND advertiser > 0",
-		"minute >= {start:DateTime('UTC')} AND minute < {end:DateTime('UTC')}",
-	}
+	b := &builder{params: clickhouse.Parameters{"advertiser": strconv.FormatUint(r.tenant.Advertiser(), 10)}}
 	for i, f := range r.filters {
 		name := "f" + strconv.Itoa(i)
 		op, typ := "IN", "Array(String)"
@@ -173,33 +171,41 @@ func (b *builder) where(r *Report) string {
 		if f.dimension.ID {
 			typ = "Array(UInt64)"
 		}
-		terms = append(terms, f.dimension.Name+" "+op+" {"+name+":"+typ+"}")
+		b.filterTerms = append(b.filterTerms, f.dimension.Name+" "+op+" {"+name+":"+typ+"}")
 		b.params[name] = arrayParam(f.values, f.dimension.ID)
 	}
-	return strings.Join(terms, "\n  AND ")
+	return b
 }
 
 // bucket returns the expression for the start of a row's bucket: seconds since
 // 1970 within a day, otherwise the number of the local day.
-func (b *builder) bucket(r *Report) string {
-	g := r.granularity
-	spans := zoneOffsets(r.zone, r.start, r.end, g)
-	local, back := "toInt64(toUnixTimestamp(minute))", ""
+func (b *builder) bucket(r *Report, g grain) string {
+	width := r.granularity
+	if width.typ == "" {
+		return ""
+	}
+	column := tables[g].time
+	if g == byDay {
+		b.with = append(b.with, "toInt64("+column+") AS day_of_bucket")
+		return width.days
+	}
+	spans := zoneOffsets(r.zone, r.start, r.end, width)
+	local, back := "toInt64(toUnixTimestamp("+column+"))", ""
 	if len(spans) > 1 || spans[0].offset != 0 {
-		b.with = append(b.with, b.offset(spans)+" AS utc_offset")
+		b.with = append(b.with, b.offset(spans, column)+" AS utc_offset")
 		local, back = local+" + utc_offset", " - utc_offset"
 	}
 	switch {
-	case g.seconds == 0:
-		b.with = append(b.with, "intDiv("+local+", 86400) AS local_day")
-		return g.days
-	case g.seconds == 60 && back == "":
+	case width.seconds == 0:
+		b.with = append(b.with, "intDiv("+local+", 86400) AS day_of_bucket")
+		return width.days
+	case width.seconds == secondsPerMinute && back == "":
 		return local // minutes are what the ledger holds
 	}
-	expr := fmt.Sprintf("intDiv(%s, %d) * %d%s", local, g.seconds, g.seconds, back)
+	expr := fmt.Sprintf("intDiv(%s, %d) * %d%s", local, width.seconds, width.seconds, back)
 	if len(spans) > 1 {
 		// Clocks went on or back by a part of a bucket: it is cut there.
-		b.with = append(b.with, perSpan(spans, func(i int) string {
+		b.with = append(b.with, perSpan(spans, column, func(i int) string {
 			if i == 0 {
 				return "0"
 			}
@@ -211,25 +217,25 @@ func (b *builder) bucket(r *Report) string {
 }
 
 // offset returns the expression for how far the zone is ahead of UTC.
-func (b *builder) offset(spans []offsetSpan) string {
+func (b *builder) offset(spans []offsetSpan, column string) string {
 	for i, span := range spans {
 		b.params[fmt.Sprintf("o%d", i)] = strconv.FormatInt(span.offset, 10)
 		if i > 0 {
 			b.params[fmt.Sprintf("z%d", i)] = instantParam(span.from)
 		}
 	}
-	return perSpan(spans, func(i int) string { return fmt.Sprintf("{o%d:Int32}", i) })
+	return perSpan(spans, column, func(i int) string { return fmt.Sprintf("{o%d:Int32}", i) })
 }
 
 // perSpan returns an expression that has another value in each span.
-func perSpan(spans []offsetSpan, value func(i int) string) string {
+func perSpan(spans []offsetSpan, column string, value func(i int) string) string {
 	if len(spans) == 1 {
 		return value(0)
 	}
 	var text strings.Builder
 	text.WriteString("multiIf(")
 	for i := 1; i < len(spans); i++ {
-		fmt.Fprintf(&text, "minute < {z%d:DateTime('UTC')}, %s, ", i, value(i-1))
+		fmt.Fprintf(&text, "%s < {z%d:DateTime('UTC')}, %s, ", column, i, value(i-1))
 	}
 	return text.String() + value(len(spans)-1) + ")"
 }

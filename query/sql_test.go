@@ -8,8 +8,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/google/uuid"
 
 	"github.com/adtally/adtally/internal/access"
+	"github.com/adtally/adtally/internal/books"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -40,11 +44,72 @@ func (s *statement) text() string {
 	return strings.Join(lines, "\n") + "\n"
 }
 
+// planner plans reports over a view of two deltas and a tail. In the second one
+// the days of advertiser 7 are those of New York.
+type planner struct {
+	server *Server
+	view   *books.View
+}
+
+func newPlanner() *planner {
+	topic := uuid.MustParse("11111111-1111-4111-8111-111111111111")
+	vector := func(next uint64) books.Vector {
+		return books.Vector{{Topic: topic, Lineage: 1, Partition: 0, Next: next}, {Topic: topic, Lineage: 1, Partition: 1, Next: next + 1}}
+	}
+	delta := func(digit string, zones *books.ZoneMap) books.Delta {
+		id := func(kind string) uuid.UUID { return uuid.MustParse(strings.Repeat(digit, 8) + kind) }
+		return books.Delta{ID: id("-aaaa-4aaa-8aaa-aaaaaaaaaaaa"), Day: id("-dddd-4ddd-8ddd-dddddddddddd"), Zones: zones.ID, Upto: 1}
+	}
+	utc := books.NewZoneMap(nil)
+	york := books.NewZoneMap(map[uint64]*time.Location{7: mustLoad("America/New_York")})
+	versions := newVersions(nil)
+	versions.zones[utc.ID], versions.zones[york.ID] = utc, york
+	return &planner{
+		server: &Server{versions: versions},
+		view: &books.View{
+			Name: "2.AQE", Cut: 2, To: vector(200), Deltas: books.Cover{delta("1", utc), delta("2", york)},
+			Rest: books.Slice{From: vector(100), To: vector(200)}, RestRows: 1,
+		},
+	}
+}
+
+// plan returns the report with its sources; nothing is behind the cut if settled.
+func (p *planner) plan(tb testing.TB, r *Report, settled bool) *Report {
+	tb.Helper()
+	view := *p.view
+	if settled {
+		view.Deltas, view.To, view.Rest, view.RestRows = view.Deltas[:1], view.Rest.From, books.Slice{From: view.Rest.From, To: view.Rest.From}, 0
+	}
+	r.view = &view
+	sources, err := p.server.plan(tb.Context(), r)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	r.sources = sources
+	return r
+}
+
 func TestStatementGolden(t *testing.T) {
+	p := newPlanner()
 	f := func(name, more string) {
 		t.Helper()
-		golden(t, name+".sql", newStatement(mustReport(t, oneAdvertiser, with(more))).text())
+		golden(t, name+".sql", newStatement(p.plan(t, mustReport(t, oneAdvertiser, with(more)), true)).text())
 	}
+	tail := func(name, more string) {
+		t.Helper()
+		golden(t, name+".sql", newStatement(p.plan(t, mustReport(t, oneAdvertiser, with(more)), false)).text())
+	}
+	tail("tail_total", ``)
+	tail("tail_day_new_york", `"granularity":"day","timezone":"America/New_York","dimensions":["campaign"]`)
+	tail("tail_hour", `"granularity":"hour","timezone":"Europe/Berlin","start":"2026-10-20","end":"2026-10-30","filters":[{"dimension":"country","op":"in","values":["US"]}]`)
+	tail("tail_minute", `"granularity":"minute"`)
+	tail("tail_month", `"granularity":"month","start":"2026-01-01","end":"2026-12-31"`)
+	f("edges", `"start":"2026-11-01T00:07:00Z","end":"2026-11-03T10:38:00Z"`)
+	f("edges_day", `"granularity":"day","start":"2026-11-01T00:07:00Z","end":"2026-11-03T10:30:00Z"`)
+	f("within_a_quarter", `"start":"2026-11-01T00:07:00Z","end":"2026-11-01T00:16:00Z"`)
+	f("nothing_rolled_up_straddles", `"granularity":"day","timezone":"America/St_Johns","start":"2009-10-30","end":"2009-11-05"`)
+	golden(t, "nothing_counted.sql", newStatement(mustReport(t, oneAdvertiser, with(``))).text())
+	golden(t, "tail_currencies.sql", currenciesStatement(p.plan(t, mustReport(t, oneAdvertiser, with(`"metrics":["spend"]`)), false)).text())
 	f("total", ``)
 	f("total_by_campaign", `"dimensions":["campaign"],"limit":5`)
 	f("minute", `"granularity":"minute","timezone":"Asia/Kathmandu"`)
@@ -69,23 +134,24 @@ func TestStatementGolden(t *testing.T) {
 	f("order", `"granularity":"day","dimensions":["campaign","country"],"metrics":["clicks","ctr","cpm","spend"],
 		"order_by":[{"field":"ctr","direction":"desc"},{"field":"country"},{"field":"spend","direction":"desc"}]`)
 	f("order_by_bucket", `"granularity":"day","dimensions":["campaign"],"order_by":[{"field":"day","direction":"desc"}]`)
-	golden(t, "currencies.sql", currenciesStatement(mustReport(t, oneAdvertiser, with(`"metrics":["spend"]`))).text())
+	golden(t, "currencies.sql", currenciesStatement(p.plan(t, mustReport(t, oneAdvertiser, with(`"metrics":["spend"]`)), true)).text())
 }
 
 // words are everything that a statement may be made of, besides numbers and the
 // names of dimensions and measures.
 var words = strings.Fields(`SELECT DISTINCT AS FROM ledger WHERE AND IN NOT GROUP BY WITH TOTALS HAVING ORDER DESC NULLS LAST LIMIT
-	advertiser minute start end limit bucket currency event_type spend_nanos gross net duplicate invalid orphan
-	first_currency last_currency m_spend utc_offset local_day changed sum sumIf minIf maxIf toInt128 toInt256 toInt64 intDiv intDivOrZero toUnixTimestamp
+	UNION ALL OR true false rollup_quarter rollup_day delta quarter local_day day_of_bucket topic_id lineage kafka_partition b_end UUID UInt32 Date
+	advertiser minute limit bucket currency event_type spend_nanos gross net duplicate invalid orphan
+	first_currency last_currency m_spend utc_offset changed sum sumIf minIf maxIf toInt128 toInt256 toInt64 intDiv intDivOrZero toUnixTimestamp
 	multiIf if greatest toStartOfMonth toDate NULL UInt64 Int32 DateTime UTC Array String`)
 
 // signs are what stands between the words.
-const signs = " \n(){}:,.*+-/%=<>!'"
+const signs = " \n(){}[]:,.*+-/%=<>!'"
 
 var (
 	token     = regexp.MustCompile(`[A-Za-z_][A-Za-z0-9_]*|[0-9]+|[^A-Za-z0-9_]`)
 	number    = regexp.MustCompile(`^[0-9]+$`)
-	parameter = regexp.MustCompile(`^[foz][0-9]+$`)
+	parameter = regexp.MustCompile(`^([foz][0-9]+|s[0-9]_(start|end|from|to|deltas|topic|lineage)[0-9]*)$`)
 )
 
 func checkVocabulary(t *testing.T, sql string) {
@@ -121,8 +187,27 @@ func FuzzReportRequest(f *testing.F) {
 	})
 }
 
+// tableRead is where a statement reads a table, and what follows its name.
+var tableRead = regexp.MustCompile(`FROM [a-z_]+\n(WHERE advertiser = \{advertiser:UInt64\} AND advertiser > 0\n)?`)
+
+// checkTenant checks that every table is read within the tenant.
+func checkTenant(t *testing.T, sql string) {
+	t.Helper()
+	checkVocabulary(t, sql)
+	reads := tableRead.FindAllStringSubmatch(sql, -1)
+	if len(reads) == 0 {
+		t.Fatalf("no table is read in\n%s", sql)
+	}
+	for _, read := range reads {
+		if read[1] == "" {
+			t.Fatalf("no tenant behind %q in\n%s", read[0], sql)
+		}
+	}
+}
+
 func checkRequest(t *testing.T, req Request) {
 	t.Helper()
+	p := newPlanner()
 	for _, grant := range []access.Grant{oneAdvertiser, everyone} {
 		r, problem := NewReport(req, grant, testAccount)
 		if problem != nil {
@@ -131,11 +216,10 @@ func checkRequest(t *testing.T, req Request) {
 			}
 			continue
 		}
-		s := newStatement(r)
-		checkVocabulary(t, s.sql)
-		checkVocabulary(t, currenciesStatement(r).sql)
-		if !strings.Contains(s.sql, "WHERE advertiser = {advertiser:UInt64} AND advertiser > 0\n") {
-			t.Fatalf("no tenant in\n%s", s.sql)
+		for _, settled := range []bool{true, false} {
+			p.plan(t, r, settled)
+			checkTenant(t, newStatement(r).sql)
+			checkTenant(t, currenciesStatement(r).sql)
 		}
 	}
 }

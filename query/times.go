@@ -2,14 +2,16 @@ package query
 
 import (
 	"errors"
-	"slices"
 	"strings"
 	"time"
+
+	"github.com/adtally/adtally/internal/calendar"
 )
 
 const (
-	dateLayout    = "2006-01-02"
-	secondsPerDay = 24 * 60 * 60
+	dateLayout       = "2006-01-02"
+	secondsPerMinute = 60
+	secondsPerDay    = 24 * 60 * 60
 )
 
 var (
@@ -26,7 +28,7 @@ func parseTime(text string, zone *time.Location) (time.Time, error) {
 		if day.Year() < 2000 || day.Year() > 2099 {
 			return t, errTimeRange
 		}
-		t = dayStart(day, zone)
+		t = calendar.DayStart(day, zone)
 	} else if t, err = time.Parse(time.RFC3339, text); err != nil || strings.Contains(text, ",") {
 		return t, errTimeSyntax
 	}
@@ -38,35 +40,6 @@ func parseTime(text string, zone *time.Location) (time.Time, error) {
 		return t, errTimeMinute
 	}
 	return t, nil
-}
-
-// dayStart returns the first instant at which the zone's calendar shows the day,
-// or a later one if it skips the day. That is not always midnight: where clocks
-// go forward at midnight, the day begins at one.
-func dayStart(day time.Time, zone *time.Location) time.Time {
-	year, month, dom := day.Date()
-	midnight := time.Date(year, month, dom, 0, 0, 0, 0, time.UTC)
-	// The day can begin at midnight by any offset that holds around it, or at a
-	// change of offset.
-	var starts []time.Time
-	for t := midnight.Add(-36 * time.Hour); t.Before(midnight.Add(36 * time.Hour)); {
-		_, offset := t.In(zone).Zone()
-		starts = append(starts, midnight.Add(-time.Duration(offset)*time.Second))
-		_, next := t.In(zone).ZoneBounds()
-		if next.IsZero() {
-			break
-		}
-		starts = append(starts, next)
-		t = next
-	}
-	slices.SortFunc(starts, time.Time.Compare)
-	for _, t := range starts {
-		y, m, d := t.In(zone).Date()
-		if !time.Date(y, m, d, 0, 0, 0, 0, time.UTC).Before(midnight) {
-			return t
-		}
-	}
-	panic("BUG: no offset of the zone reaches the day")
 }
 
 // offsetSpan says that the zone's clock is offset seconds ahead of UTC from an
@@ -86,16 +59,11 @@ func zoneOffsets(zone *time.Location, start, end time.Time, g *granularity) []of
 		// A change just before the start may cut the first bucket.
 		from = start.Add(-time.Duration(g.seconds) * time.Second)
 	}
-	last := offsetSpan{from: from, offset: offsetAt(from, zone)}
-	spans := []offsetSpan{last}
-	for {
-		_, next := from.In(zone).ZoneBounds()
-		if next.IsZero() || !next.Before(end) {
-			break
-		}
-		from = next.UTC()
-		span := offsetSpan{from: from, offset: offsetAt(from, zone)}
-		if !span.continues(last, g) {
+	var spans []offsetSpan
+	var last offsetSpan
+	for i, c := range calendar.Offsets(zone, from, end) {
+		span := offsetSpan{from: c.From, offset: c.Offset}
+		if i == 0 || !span.continues(last, g) {
 			spans = append(spans, span)
 		}
 		last = span
@@ -117,7 +85,24 @@ func (s offsetSpan) continues(last offsetSpan, g *granularity) bool {
 	return g.seconds > 0 && (s.offset-last.offset)%g.seconds == 0 && (s.from.Unix()+s.offset)%g.seconds == 0
 }
 
-func offsetAt(t time.Time, zone *time.Location) int64 {
-	_, offset := t.In(zone).Zone()
-	return int64(offset)
+// bucketEnd returns the instant at which a bucket of the report ends. Those of
+// more than a day end where the next one begins, also outside of the report.
+func (r *Report) bucketEnd(bucket int64) time.Time {
+	g := r.granularity
+	if g.typ == "" {
+		return r.end
+	}
+	if g.seconds > 0 {
+		return time.Unix(bucket+g.seconds, 0)
+	}
+	day := time.Unix(bucket*secondsPerDay, 0).UTC()
+	switch g.name {
+	case "week":
+		day = day.AddDate(0, 0, 7)
+	case "month":
+		day = day.AddDate(0, 1, 0)
+	default:
+		day = day.AddDate(0, 0, 1)
+	}
+	return calendar.DayStart(day, r.zone)
 }

@@ -23,26 +23,6 @@ func mustZone(tb testing.TB, name string) *time.Location {
 	return zone
 }
 
-func TestDayStartIsFirstInstantOfDay(t *testing.T) {
-	for _, name := range testZones {
-		zone := mustZone(t, name)
-		for day := time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC); day.Year() < 2028; day = day.AddDate(0, 0, 1) {
-			start := dayStart(day, zone)
-			if got := start.In(zone).Format(dateLayout); got != day.Format(dateLayout) {
-				t.Errorf("%s: the day %s starts on %s", name, day.Format(dateLayout), got)
-			}
-			if before := start.Add(-time.Minute).In(zone).Format(dateLayout); before >= day.Format(dateLayout) {
-				t.Errorf("%s: the day %s starts after %s", name, day.Format(dateLayout), before)
-			}
-		}
-	}
-	// Samoa had no 30 December 2011.
-	apia := mustZone(t, "Pacific/Apia")
-	if got := dayStart(time.Date(2011, 12, 30, 0, 0, 0, 0, time.UTC), apia).In(apia).Format(time.RFC3339); got != "2011-12-31T00:00:00+14:00" {
-		t.Errorf("a day that the zone skips starts at %s", got)
-	}
-}
-
 // bucketOf is the meaning of a bucket, minute by minute: within a day it begins
 // where the wall clock's hour or the offset last changed.
 func bucketOf(minute time.Time, g *granularity, zone *time.Location) int64 {

@@ -22,8 +22,8 @@ type ZoneMap struct {
 	zones map[uint64]zoneRules
 }
 
-// zoneRules is a zone as one version of the zone database has it. A zone whose
-// days do not begin on quarters of an hour has no rollup by days.
+// zoneRules is a zone as one version of the zone database has it. A zone that is
+// not regular has no rollup by days and no name here.
 type zoneRules struct {
 	name  string
 	rules uint64
@@ -34,9 +34,9 @@ type zoneRules struct {
 func NewZoneMap(zones map[uint64]*time.Location) *ZoneMap {
 	m := &ZoneMap{zones: make(map[uint64]zoneRules)}
 	for advertiser, zone := range zones {
-		rules, quarters := calendar.Rules(zone)
+		rules, regular := calendar.Rules(zone)
 		switch {
-		case !quarters:
+		case !regular:
 			m.zones[advertiser] = zoneRules{} // no report is in a zone without a name
 		case zone.String() != time.UTC.String():
 			m.zones[advertiser] = zoneRules{zone.String(), rules}

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"hash/fnv"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -71,19 +72,55 @@ var (
 	lastInstant  = time.Date(2101, 1, 1, 0, 0, 0, 0, time.UTC)
 )
 
-// Rules identifies what Go knows of a zone in the years that reports may be in:
-// it is another number if a newer zone database moves any day. quarters says
-// that every day begins on a quarter of an hour of UTC.
-func Rules(zone *time.Location) (rules uint64, quarters bool) {
-	const quarter = 15 * 60
+// quarter is the width of the time buckets that are added up, in seconds.
+const quarter = 15 * 60
+
+// Regular says that quarters of an hour of UTC do not straddle two days of the
+// zone, nor two offsets, and that its date never goes back, in the given spans.
+func Regular(spans []Span) bool {
+	for i, span := range spans {
+		if span.Offset%quarter != 0 {
+			return false
+		}
+		if i == 0 {
+			continue
+		}
+		at := span.From.Unix()
+		if at%quarter != 0 || day(at+span.Offset) < day(at-1+spans[i-1].Offset) {
+			return false
+		}
+	}
+	return true
+}
+
+// day counts local days since 1970.
+func day(local int64) int64 { return local / (24 * 60 * 60) }
+
+// rulesOf remembers what Rules found, by name of the zone.
+var rulesOf sync.Map
+
+type known struct {
+	rules   uint64
+	regular bool
+}
+
+// Rules identifies what Go knows of a zone in the years that events may be in:
+// it is another number if a newer zone database moves any day. regular is that of
+// Regular for those years. Zones of one name are taken to be the same.
+func Rules(zone *time.Location) (rules uint64, regular bool) {
+	if k, ok := rulesOf.Load(zone.String()); ok {
+		k, _ := k.(known) // nothing else is stored
+		return k.rules, k.regular
+	}
+	spans := Offsets(zone, firstInstant, lastInstant)
 	hash := fnv.New64a()
-	quarters = true
-	for _, span := range Offsets(zone, firstInstant, lastInstant) {
+	for _, span := range spans {
 		var text [16]byte
 		binary.LittleEndian.PutUint64(text[:], uint64(span.From.Unix()))
 		binary.LittleEndian.PutUint64(text[8:], uint64(span.Offset))
 		_, _ = hash.Write(text[:]) // never fails
-		quarters = quarters && span.From.Unix()%quarter == 0 && span.Offset%quarter == 0
 	}
-	return hash.Sum64(), quarters
+	k := known{hash.Sum64(), Regular(spans)}
+	rulesOf.Store(zone.String(), k)
+	return k.rules, k.regular
 }

@@ -60,16 +60,34 @@ func TestDayStartIsFirstInstantOfDay(t *testing.T) {
 func TestRules(t *testing.T) {
 	seen := map[uint64]string{}
 	for _, name := range testZones {
-		rules, quarters := Rules(mustZone(t, name))
+		rules, regular := Rules(mustZone(t, name))
 		if other := seen[rules]; other != "" {
 			t.Errorf("%s has the rules of %s", name, other)
 		}
 		seen[rules] = name
-		if !quarters {
-			t.Errorf("%s has days that do not begin on a quarter of an hour", name)
+		if !regular {
+			t.Errorf("%s is not regular", name)
+		}
+		if again, _ := Rules(mustZone(t, name)); again != rules {
+			t.Errorf("%s has other rules the second time", name)
 		}
 	}
-	if _, quarters := Rules(time.FixedZone("odd", 3601)); quarters {
-		t.Error("an offset of 3601 seconds is taken for quarters of an hour")
+	if _, regular := Rules(time.FixedZone("odd", 3601)); regular {
+		t.Error("an offset of 3601 seconds is regular")
+	}
+}
+
+// In Newfoundland clocks went back from one minute past midnight to the day
+// before, until 2011.
+func TestDatesThatGoBackAreNotRegular(t *testing.T) {
+	zone := mustZone(t, "America/St_Johns")
+	year := func(y int) []Span {
+		return Offsets(zone, time.Date(y, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(y+1, 1, 1, 0, 0, 0, 0, time.UTC))
+	}
+	if Regular(year(2009)) {
+		t.Error("2009 is regular")
+	}
+	if !Regular(year(2025)) {
+		t.Error("2025 is not regular")
 	}
 }

@@ -13,9 +13,10 @@ SELECT
     variant,
     currency,
     sumIf(net, event_type = 3) AS m_clicks
-FROM ledger
+FROM rollup_day
 WHERE advertiser = {advertiser:UInt64} AND advertiser > 0
-  AND minute >= {start:DateTime('UTC')} AND minute < {end:DateTime('UTC')}
+  AND local_day >= {s0_start0:Int32} AND local_day < {s0_end0:Int32}
+  AND delta IN {s0_deltas:Array(UUID)}
 GROUP BY advertiser, campaign, ad_group, creative, placement, publisher, country, region, device, os, browser, variant, currency WITH TOTALS
 HAVING sum(gross) > 0
 ORDER BY advertiser, campaign, ad_group, creative, placement, publisher, country, region, device, os, browser, variant, currency
@@ -23,6 +24,7 @@ LIMIT {limit:UInt64}
 
 -- parameters
 -- advertiser = 7
--- end = 2026-11-08 00:00:00
 -- limit = 1001
--- start = 2026-11-01 00:00:00
+-- s0_deltas = ['11111111-dddd-4ddd-8ddd-dddddddddddd']
+-- s0_end0 = 20765
+-- s0_start0 = 20758

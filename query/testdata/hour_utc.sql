@@ -1,9 +1,10 @@
 SELECT
-    intDiv(toInt64(toUnixTimestamp(minute)), 3600) * 3600 AS bucket,
+    intDiv(toInt64(toUnixTimestamp(quarter)), 3600) * 3600 AS bucket,
     sumIf(net, event_type = 3) AS m_clicks
-FROM ledger
+FROM rollup_quarter
 WHERE advertiser = {advertiser:UInt64} AND advertiser > 0
-  AND minute >= {start:DateTime('UTC')} AND minute < {end:DateTime('UTC')}
+  AND quarter >= {s0_start0:DateTime('UTC')} AND quarter < {s0_end0:DateTime('UTC')}
+  AND delta IN {s0_deltas:Array(UUID)}
 GROUP BY bucket WITH TOTALS
 HAVING sum(gross) > 0
 ORDER BY bucket
@@ -11,6 +12,7 @@ LIMIT {limit:UInt64}
 
 -- parameters
 -- advertiser = 7
--- end = 2026-11-08 00:00:00
 -- limit = 1001
--- start = 2026-11-01 00:00:00
+-- s0_deltas = ['11111111-aaaa-4aaa-8aaa-aaaaaaaaaaaa']
+-- s0_end0 = 2026-11-08 00:00:00
+-- s0_start0 = 2026-11-01 00:00:00

@@ -3,7 +3,8 @@ SELECT
     sumIf(net, event_type = 3) AS m_clicks
 FROM ledger
 WHERE advertiser = {advertiser:UInt64} AND advertiser > 0
-  AND minute >= {start:DateTime('UTC')} AND minute < {end:DateTime('UTC')}
+  AND minute >= {s0_start0:DateTime('UTC')} AND minute < {s0_end0:DateTime('UTC')}
+  AND (topic_id = {s0_topic0:UUID} AND lineage = {s0_lineage0:UInt32} AND b_end <= {s0_to0:Array(UInt64)}[kafka_partition + 1])
 GROUP BY bucket WITH TOTALS
 HAVING sum(gross) > 0
 ORDER BY bucket
@@ -11,6 +12,9 @@ LIMIT {limit:UInt64}
 
 -- parameters
 -- advertiser = 7
--- end = 2026-11-07 18:15:00
 -- limit = 1001
--- start = 2026-10-31 18:15:00
+-- s0_end0 = 2026-11-07 18:15:00
+-- s0_lineage0 = 1
+-- s0_start0 = 2026-10-31 18:15:00
+-- s0_to0 = [100,101]
+-- s0_topic0 = 11111111-1111-4111-8111-111111111111

@@ -1,13 +1,15 @@
 SELECT
     sumIf(net, event_type = 3) AS m_clicks
-FROM ledger
+FROM rollup_day
 WHERE advertiser = {advertiser:UInt64} AND advertiser > 0
-  AND minute >= {start:DateTime('UTC')} AND minute < {end:DateTime('UTC')}
+  AND local_day >= {s0_start0:Int32} AND local_day < {s0_end0:Int32}
+  AND delta IN {s0_deltas:Array(UUID)}
 HAVING sum(gross) > 0
 LIMIT {limit:UInt64}
 
 -- parameters
 -- advertiser = 7
--- end = 2026-11-08 00:00:00
 -- limit = 1001
--- start = 2026-11-01 00:00:00
+-- s0_deltas = ['11111111-dddd-4ddd-8ddd-dddddddddddd']
+-- s0_end0 = 20765
+-- s0_start0 = 20758

@@ -1,12 +1,13 @@
 WITH
-    multiIf(minute < {z1:DateTime('UTC')}, {o0:Int32}, {o1:Int32}) AS utc_offset,
-    intDiv(toInt64(toUnixTimestamp(minute)) + utc_offset, 86400) AS local_day
+    multiIf(quarter < {z1:DateTime('UTC')}, {o0:Int32}, {o1:Int32}) AS utc_offset,
+    intDiv(toInt64(toUnixTimestamp(quarter)) + utc_offset, 86400) AS day_of_bucket
 SELECT
-    local_day - (local_day + 3) % 7 AS bucket,
+    day_of_bucket - (day_of_bucket + 3) % 7 AS bucket,
     sumIf(net, event_type = 3) AS m_clicks
-FROM ledger
+FROM rollup_quarter
 WHERE advertiser = {advertiser:UInt64} AND advertiser > 0
-  AND minute >= {start:DateTime('UTC')} AND minute < {end:DateTime('UTC')}
+  AND quarter >= {s0_start0:DateTime('UTC')} AND quarter < {s0_end0:DateTime('UTC')}
+  AND delta IN {s0_deltas:Array(UUID)}
 GROUP BY bucket WITH TOTALS
 HAVING sum(gross) > 0
 ORDER BY bucket
@@ -14,9 +15,10 @@ LIMIT {limit:UInt64}
 
 -- parameters
 -- advertiser = 7
--- end = 2026-11-08 03:30:00
 -- limit = 1001
 -- o0 = -9000
 -- o1 = -12600
--- start = 2026-11-01 02:30:00
+-- s0_deltas = ['11111111-aaaa-4aaa-8aaa-aaaaaaaaaaaa']
+-- s0_end0 = 2026-11-08 03:30:00
+-- s0_start0 = 2026-11-01 02:30:00
 -- z1 = 2026-11-01 04:30:00

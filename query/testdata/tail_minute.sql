@@ -1,0 +1,20 @@
+SELECT
+    toInt64(toUnixTimestamp(minute)) AS bucket,
+    sumIf(net, event_type = 3) AS m_clicks
+FROM ledger
+WHERE advertiser = {advertiser:UInt64} AND advertiser > 0
+  AND minute >= {s0_start0:DateTime('UTC')} AND minute < {s0_end0:DateTime('UTC')}
+  AND (topic_id = {s0_topic0:UUID} AND lineage = {s0_lineage0:UInt32} AND b_end <= {s0_to0:Array(UInt64)}[kafka_partition + 1])
+GROUP BY bucket WITH TOTALS
+HAVING sum(gross) > 0
+ORDER BY bucket
+LIMIT {limit:UInt64}
+
+-- parameters
+-- advertiser = 7
+-- limit = 1001
+-- s0_end0 = 2026-11-08 00:00:00
+-- s0_lineage0 = 1
+-- s0_start0 = 2026-11-01 00:00:00
+-- s0_to0 = [200,201]
+-- s0_topic0 = 11111111-1111-4111-8111-111111111111

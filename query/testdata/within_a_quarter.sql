@@ -1,0 +1,17 @@
+SELECT
+    sumIf(net, event_type = 3) AS m_clicks
+FROM ledger
+WHERE advertiser = {advertiser:UInt64} AND advertiser > 0
+  AND minute >= {s0_start0:DateTime('UTC')} AND minute < {s0_end0:DateTime('UTC')}
+  AND (topic_id = {s0_topic0:UUID} AND lineage = {s0_lineage0:UInt32} AND b_end <= {s0_to0:Array(UInt64)}[kafka_partition + 1])
+HAVING sum(gross) > 0
+LIMIT {limit:UInt64}
+
+-- parameters
+-- advertiser = 7
+-- limit = 1001
+-- s0_end0 = 2026-11-01 00:16:00
+-- s0_lineage0 = 1
+-- s0_start0 = 2026-11-01 00:07:00
+-- s0_to0 = [100,101]
+-- s0_topic0 = 11111111-1111-4111-8111-111111111111

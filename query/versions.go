@@ -1,0 +1,223 @@
+package query
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/adtally/adtally/internal/books"
+)
+
+const (
+	// freshFor is how long the newest view is used again.
+	freshFor = 250 * time.Millisecond
+	// keepFor is how long an earlier view is used again, far less than its deltas
+	// are kept.
+	keepFor = time.Minute
+	// maxPinned bounds the earlier views, and the zone maps, that are remembered.
+	maxPinned = 256
+	// maxAsOf bounds the text of as_of; names grow with the number of partitions.
+	maxAsOf = 8 << 10
+)
+
+// versions finds the views that reports read, and remembers them for a while. It
+// is safe for concurrent use; those who want the newest during a reading wait
+// for it.
+type versions struct {
+	reader *books.Reader
+	turn   chan struct{} // holds one token: whoever has it reads the newest view
+
+	mu     sync.Mutex
+	newest *books.View
+	readAt time.Time
+	pinned map[string]pinnedView
+	zones  map[uuid.UUID]*books.ZoneMap
+}
+
+type pinnedView struct {
+	view   *books.View
+	readAt time.Time
+}
+
+func newVersions(reader *books.Reader) *versions {
+	v := &versions{
+		reader: reader, turn: make(chan struct{}, 1),
+		pinned: map[string]pinnedView{}, zones: map[uuid.UUID]*books.ZoneMap{},
+	}
+	v.turn <- struct{}{}
+	return v
+}
+
+// now returns the newest view, at most freshFor old.
+func (v *versions) now(ctx context.Context) (*books.View, error) {
+	if view := v.recent(); view != nil {
+		return view, nil
+	}
+	select {
+	case <-v.turn:
+		defer func() { v.turn <- struct{}{} }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if view := v.recent(); view != nil { // somebody else has read it meanwhile
+		return view, nil
+	}
+	began := time.Now()
+	view, err := v.reader.Now(ctx)
+	if err != nil {
+		return nil, err
+	}
+	v.mu.Lock()
+	v.newest, v.readAt = view, began
+	v.mu.Unlock()
+	return view, nil
+}
+
+func (v *versions) recent() *books.View {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.newest != nil && time.Since(v.readAt) < freshFor {
+		return v.newest
+	}
+	return nil
+}
+
+// at returns the view of a name.
+func (v *versions) at(ctx context.Context, name string) (*books.View, error) {
+	v.mu.Lock()
+	if v.newest != nil && v.newest.Name == name && time.Since(v.readAt) < keepFor {
+		defer v.mu.Unlock()
+		return v.newest, nil
+	}
+	known, ok := v.pinned[name]
+	v.mu.Unlock()
+	if ok && time.Since(known.readAt) < keepFor {
+		return known.view, nil
+	}
+	began := time.Now()
+	view, err := v.reader.At(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if len(v.pinned) >= maxPinned {
+		clear(v.pinned)
+	}
+	v.pinned[name] = pinnedView{view, began}
+	return view, nil
+}
+
+// zoneMap returns a zone map. It never changes.
+func (v *versions) zoneMap(ctx context.Context, id uuid.UUID) (*books.ZoneMap, error) {
+	v.mu.Lock()
+	known := v.zones[id]
+	v.mu.Unlock()
+	if known != nil {
+		return known, nil
+	}
+	m, err := v.reader.ZoneMap(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if len(v.zones) >= maxPinned {
+		clear(v.zones)
+	}
+	v.zones[id] = m
+	return m, nil
+}
+
+// Closes knows which days are closed.
+type Closes interface {
+	// Through returns the instant before which all days of the advertiser are
+	// closed in its own time zone, as the books were at a cut; zero if none is.
+	Through(ctx context.Context, advertiser uint64, zone *time.Location, cut uint64) (time.Time, error)
+}
+
+// noCloses is Closes where nothing closes days.
+type noCloses struct{}
+
+// Through implements Closes.
+func (noCloses) Through(context.Context, uint64, *time.Location, uint64) (time.Time, error) {
+	return time.Time{}, nil
+}
+
+// open fixes the version of the books that a report reads: the one that it names,
+// or the newest. It must be called before a statement is made of the report.
+func (s *Server) open(ctx context.Context, r *Report) error {
+	view, err := s.view(ctx, r.asOf)
+	if err != nil {
+		return err
+	}
+	closed, err := s.closes.Through(ctx, r.tenant.Advertiser(), r.accountZone, view.Cut)
+	if err != nil {
+		return err
+	}
+	if r.requireFinal && closed.Before(r.end) {
+		return notFinal(closed)
+	}
+	r.view, r.closed = view, closed
+	r.sources, err = s.plan(ctx, r)
+	return err
+}
+
+func (s *Server) view(ctx context.Context, asOf string) (*books.View, error) {
+	if asOf == "" {
+		return s.versions.now(ctx)
+	}
+	view, err := s.versions.at(ctx, asOf)
+	switch {
+	case errors.Is(err, books.ErrNoView):
+		return nil, badField("as_of", "unknown_as_of",
+			"There is no such version of the books: as_of is what meta.as_of of an earlier answer said.")
+	case errors.Is(err, books.ErrGone):
+		p := newProblem(http.StatusGone, "as_of_gone", "This version of the books is no longer kept.")
+		p.Field = "as_of"
+		return nil, p
+	}
+	return view, err
+}
+
+func notFinal(closed time.Time) *Problem {
+	detail := "No day is closed yet, so every number is provisional."
+	if !closed.IsZero() {
+		detail = "Days are closed up to " + closed.UTC().Format(time.RFC3339) + " only."
+	}
+	p := newProblem(http.StatusConflict, "not_final", detail)
+	p.Field = "require"
+	return p
+}
+
+// Finality of rows and answers.
+const (
+	finalityProvisional = "provisional"
+	finalityFinal       = "final"
+)
+
+// finality says whether all of a bucket lies in closed days.
+func (r *Report) finality(bucket int64) string {
+	if r.closed.IsZero() || r.closed.Before(r.bucketEnd(bucket)) {
+		return finalityProvisional
+	}
+	return finalityFinal
+}
+
+// wholeFinality is that of all rows together.
+func (r *Report) wholeFinality() string {
+	if r.closed.IsZero() || r.closed.Before(r.end) {
+		return finalityProvisional
+	}
+	return finalityFinal
+}
+
+// completeThrough is the time up to which the report's view has everything; zero
+// while that is not known.
+func (s *Server) completeThrough(r *Report) time.Time {
+	return books.CompleteThrough(r.view.Reached(), s.cfg.Skew)
+}
