@@ -58,6 +58,7 @@ var sections = []section{
 	{"growth", growth},
 	{"memory", memory},
 	{"replay", replay},
+	{"java", java},
 }
 
 func run(args []string) error {
