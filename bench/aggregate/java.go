@@ -12,16 +12,17 @@ import (
 	"time"
 
 	"github.com/adtally/adtally/bench/internal/measure"
+	"github.com/adtally/adtally/internal/dev"
 )
 
 // javaEvents is the length of the log for what runs on the Java machine. Its
 // first quarter only warms up.
-const javaEvents = 1_000_000
+const javaEvents = 1_500_000
 
 const javaFolder = "bench/aggregate/java"
 
 // java compares the aggregator with the same job in Kafka Streams and in Flink.
-func java(ctx context.Context, l *lab) error {
+func java(ctx context.Context, l *lab) (err error) {
 	if err := buildJava(ctx); err != nil {
 		return err
 	}
@@ -30,8 +31,13 @@ func java(ctx context.Context, l *lab) error {
 	if err != nil {
 		return err
 	}
+	real, err := l.onKafka(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, real.kafka.Kill(context.WithoutCancel(ctx))) }()
 	s.events = min(l.events, javaEvents)
-	theirs, err := l.fill(ctx, "java-theirs", s)
+	theirs, err := real.fill(ctx, "java-theirs", s)
 	if err != nil {
 		return err
 	}
@@ -50,11 +56,32 @@ func java(ctx context.Context, l *lab) error {
 		{"Flink, heap state, no checkpoints", "adtally.Flink", "memory"},
 	} {
 		candidates = append(candidates, candidate{job.name, slowRounds, func() (float64, error) {
-			return l.countByJava(ctx, theirs, job.class, job.mode)
+			return real.countByJava(ctx, theirs, job.class, job.mode)
 		}})
 	}
 	return l.beside("aggregate-java.txt",
 		"aggregate: the counting process beside the same job in Kafka Streams and in Flink; CPU of the process, of theirs without the first quarter of the log", candidates)
+}
+
+// onKafka returns the lab with a broker of Apache Kafka in place of kfake, which
+// cannot make the topics that Kafka Streams asks for.
+func (l *lab) onKafka(ctx context.Context) (*kafkaLab, error) {
+	ports, err := dev.FreePorts(1)
+	if err != nil {
+		return nil, err
+	}
+	k := &kafkaLab{lab: *l}
+	if k.kafka, err = dev.StartBroker(ctx, "scripts/kafka.sh", filepath.Join(l.dir, "kafka"), ports[0]); err != nil {
+		return nil, err
+	}
+	k.broker = k.kafka.Addr()
+	return k, nil
+}
+
+// kafkaLab is a lab with a broker of Apache Kafka.
+type kafkaLab struct {
+	lab
+	kafka *dev.Broker
 }
 
 // buildJava compiles the job and fetches what it needs.

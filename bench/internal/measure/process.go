@@ -17,7 +17,7 @@ import (
 // Process is a program under measurement or beside it.
 type Process struct {
 	cmd *exec.Cmd
-	log string
+	log *os.File
 	// In and Out are its standard input and output, if it was started with Talk.
 	In  io.WriteCloser
 	Out io.Reader
@@ -70,8 +70,7 @@ func prepare(ctx context.Context, path string, args []string) (*Process, error) 
 	if err != nil {
 		return nil, err
 	}
-	defer log.Close()
-	p.log = log.Name()
+	p.log = log
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	return p, nil
 }
@@ -81,7 +80,7 @@ func (p *Process) Pid() int { return p.cmd.Process.Pid }
 
 // Log is what the program has said.
 func (p *Process) Log() string {
-	text, _ := os.ReadFile(p.log) // for a message that says more anyway
+	text, _ := os.ReadFile(p.log.Name()) // for a message that says more anyway
 	return string(text)
 }
 
@@ -93,8 +92,9 @@ func (p *Process) Stop() {
 	_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
 	timer := time.AfterFunc(30*time.Second, func() { _ = p.cmd.Process.Kill() })
 	defer timer.Stop()
-	_ = p.cmd.Wait()     // ended by a signal
-	_ = os.Remove(p.log) // it was for messages only
+	_ = p.cmd.Wait() // ended by a signal
+	_ = p.log.Close()
+	_ = os.Remove(p.log.Name()) // it was for messages only
 }
 
 // CPU is the user and system time that the program has used.

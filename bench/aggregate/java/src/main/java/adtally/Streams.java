@@ -48,6 +48,11 @@ final class Streams {
             props.put(StreamsConfig.PROCESSING_GUARANTEE_CONFIG, StreamsConfig.EXACTLY_ONCE_V2);
         }
         KafkaStreams streams = new KafkaStreams(topology(args[1], args[4], durable).build(), props);
+        streams.setUncaughtExceptionHandler(e -> {
+            e.printStackTrace();
+            Runtime.getRuntime().halt(1);
+            return null; // never reached
+        });
         Runtime.getRuntime().addShutdownHook(new Thread(streams::close));
         streams.start();
     }
