@@ -1,6 +1,7 @@
 package aggregate
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -9,13 +10,13 @@ import (
 	"github.com/adtally/adtally/aggregate/window"
 )
 
-// column is one column of the ledger: its name, how to take its value from a
-// row or for a mark, and its values.
+// column is one column of the ledger: its name, how to take its values from
+// rows and for a mark, and its values.
 type column struct {
 	name   string
-	row    func(r *window.Row)
-	mark   func(m *markOf)
 	begin  func(m *markOf) // set by columns that are the same for a whole span
+	rows   func(rows []window.Row)
+	mark   func(m *markOf)
 	values func() any
 	reset  func()
 }
@@ -25,23 +26,32 @@ type markOf struct {
 	block  *Block
 	span   *Span
 	totals window.Totals
-	// began is the broker time of the block's first record, day its day.
-	began, day time.Time
+	began  time.Time
+	day    time.Time
 }
+
+// chunkRows is the number of rows that are taken apart at a time: few enough
+// for the cache of a core, as every column reads them again.
+const chunkRows = 256
 
 // ledgerColumns turns blocks into columns. The memory is kept from block to
 // block; it belongs to one goroutine.
 type ledgerColumns struct {
 	list  []column
 	query string
+	chunk [chunkRows]window.Row
 }
 
 // ofRow is a column whose value is a field of the row; marks hold none.
 func ofRow[T any](name string, none T, get func(r *window.Row) T) column {
 	var values []T
 	return column{
-		name:   name,
-		row:    func(r *window.Row) { values = append(values, get(r)) },
+		name: name,
+		rows: func(rows []window.Row) {
+			for i := range rows {
+				values = append(values, get(&rows[i]))
+			}
+		},
 		mark:   func(*markOf) { values = append(values, none) },
 		values: func() any { return values },
 		reset:  func() { clear(values); values = values[:0] },
@@ -55,7 +65,7 @@ func ofSpan[T any](name string, get func(m *markOf) T) column {
 	return column{
 		name:   name,
 		begin:  func(m *markOf) { current = get(m) },
-		row:    func(*window.Row) { values = append(values, current) },
+		rows:   func(rows []window.Row) { values = repeat(values, current, len(rows)) },
 		mark:   func(*markOf) { values = append(values, current) },
 		values: func() any { return values },
 		reset:  func() { values = values[:0] },
@@ -67,11 +77,20 @@ func ofMark[T any](name string, none T, get func(m *markOf) T) column {
 	var values []T
 	return column{
 		name:   name,
-		row:    func(*window.Row) { values = append(values, none) },
+		rows:   func(rows []window.Row) { values = repeat(values, none, len(rows)) },
 		mark:   func(m *markOf) { values = append(values, get(m)) },
 		values: func() any { return values },
 		reset:  func() { values = values[:0] },
 	}
+}
+
+// repeat appends n copies of v.
+func repeat[T any](values []T, v T, n int) []T {
+	values = slices.Grow(values, n)
+	for range n {
+		values = append(values, v)
+	}
+	return values
 }
 
 func newColumns() []column {
@@ -161,11 +180,13 @@ func (c *ledgerColumns) addSpan(m *markOf) {
 			begin(m)
 		}
 	}
-	var row window.Row
-	for n := range m.span.Delta.Len() {
-		m.span.Delta.Row(n, &row)
+	for from := 0; from < m.span.Delta.Len(); from += chunkRows {
+		rows := c.chunk[:min(chunkRows, m.span.Delta.Len()-from)]
+		for i := range rows {
+			m.span.Delta.Row(from+i, &rows[i])
+		}
 		for i := range c.list {
-			c.list[i].row(&row)
+			c.list[i].rows(rows)
 		}
 	}
 	for i := range c.list {

@@ -3,6 +3,7 @@ package aggregate
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,6 +30,8 @@ type flusher struct {
 	log   zerolog.Logger
 	count *counters
 	pace  pace
+	// last is the time of the last flush.
+	last time.Time
 
 	// early asks for a flush before the interval is over.
 	early chan struct{}
@@ -63,7 +66,9 @@ func (f *flusher) run() {
 			return
 		case <-next.C:
 			next.Reset(f.pace.now) // from here, so that the insert is part of the interval
-			f.flush()
+			if !f.pace.holds(time.Since(f.last), f.backlog()) {
+				f.flush()
+			}
 		case <-f.early:
 			f.flush()
 		case reply := <-f.now:
@@ -115,11 +120,17 @@ type held struct {
 	from *partition
 }
 
+// backlog tells whether records wait to be counted.
+func (f *flusher) backlog() bool {
+	return slices.ContainsFunc(f.owned(), func(p *partition) bool { return p.queue.waiting() > 0 })
+}
+
 // flush writes everything that the partitions hold now.
 func (f *flusher) flush() {
 	if f.over.Load() {
 		return
 	}
+	f.last = time.Now()
 	// Partitions that were dropped before this line are not owned any more.
 	f.attempt.Lock()
 	clear(f.lost)
@@ -227,10 +238,19 @@ func (f *flusher) try(t *try, spans *[]held) (done bool, err error) {
 		return false, err
 	}
 	f.count.insertSec.UpdateDuration(started)
-	f.pace.wrote(time.Since(started))
+	f.pace.wrote(time.Since(started), time.Since(newest(t.block)))
 	f.count.interval.Store(f.pace.now)
 	f.finish(t.block, *spans)
 	return true, nil
+}
+
+// newest is the broker time of the newest record in b.
+func newest(b *Block) time.Time {
+	lat := b.Spans[0].LastLAT
+	for _, s := range b.Spans {
+		lat = max(lat, s.LastLAT)
+	}
+	return time.UnixMilli(lat)
 }
 
 // kept returns the spans whose partitions are not lost.

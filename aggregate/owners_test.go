@@ -184,11 +184,18 @@ func TestPace(t *testing.T) {
 			t.Errorf("%s: %s, want %s", what, p.now, want)
 		}
 	}
-	f("a quick insert", func() { p.wrote(10 * time.Millisecond) }, 100*time.Millisecond)
-	f("a slow insert", func() { p.wrote(60 * time.Millisecond) }, 200*time.Millisecond)
+	f("a quick insert", func() { p.wrote(10*time.Millisecond, 0) }, 100*time.Millisecond)
+	f("a slow insert", func() { p.wrote(60*time.Millisecond, 0) }, 200*time.Millisecond)
 	f("a refused block", p.failed, 400*time.Millisecond)
 	f("many of them", func() { p.failed(); p.failed(); p.failed() }, time.Second)
-	f("a quick insert again", func() { p.wrote(100 * time.Millisecond) }, 500*time.Millisecond)
-	f("neither", func() { p.wrote(200 * time.Millisecond) }, 500*time.Millisecond)
-	f("quick ones", func() { p.wrote(0); p.wrote(0); p.wrote(0) }, 100*time.Millisecond)
+	f("a quick insert again", func() { p.wrote(100*time.Millisecond, 0) }, 500*time.Millisecond)
+	f("neither", func() { p.wrote(200*time.Millisecond, 0) }, 500*time.Millisecond)
+	f("quick ones", func() { p.wrote(0, 0); p.wrote(0, 0); p.wrote(0, 0) }, 100*time.Millisecond)
+	if p.holds(0, true) {
+		t.Error("a flush of fresh records is held up")
+	}
+	p.wrote(0, 2*time.Second)
+	if !p.holds(999*time.Millisecond, true) || p.holds(999*time.Millisecond, false) || p.holds(time.Second, true) {
+		t.Error("old records must be held while there are more, and not longer than the widest interval")
+	}
 }

@@ -15,14 +15,25 @@ const tooManyParts = 252
 // meanwhile what is not read stays in Kafka.
 type pace struct {
 	least, most, now time.Duration
+	// behind is set while what is written is older than the widest interval.
+	behind bool
 }
 
 func newPace(cfg Config) pace {
 	return pace{least: cfg.FlushInterval, most: max(cfg.FlushInterval, cfg.MaxFlushInterval), now: cfg.FlushInterval}
 }
 
-// wrote takes the duration of an insert that went well.
-func (p *pace) wrote(took time.Duration) {
+// holds tells whether a flush that is due waits on, since that long after the
+// last one: nothing in a backlog is fresh, and fewer, larger blocks get through
+// it sooner.
+func (p *pace) holds(since time.Duration, backlog bool) bool {
+	return p.behind && backlog && since < p.most
+}
+
+// wrote takes the duration of an insert that went well, and the age of the
+// newest record in it.
+func (p *pace) wrote(took, age time.Duration) {
+	p.behind = age > p.most
 	switch {
 	case took > p.now/2:
 		p.now = min(2*p.now, p.most)

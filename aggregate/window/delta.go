@@ -97,7 +97,7 @@ func (d *Delta) Len() int { return d.len }
 // touched.
 func (d *Delta) Row(i int, r *Row) {
 	c := d.at(i)
-	t := unpackTexts(d.texts.set(c.texts))
+	t := d.texts.unpacked(c.texts)
 	*r = Row{
 		Key: Key{
 			Advertiser: c.ids[advertiser], Campaign: c.ids[campaign], AdGroup: c.ids[adGroup],

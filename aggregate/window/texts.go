@@ -8,6 +8,8 @@ type texts struct {
 	blob  []byte
 	ends  []uint32
 	index index
+	// strings are the first sets as rows have them.
+	strings [][numTexts]string
 }
 
 // maxTexts is the size beyond which a dictionary is forgotten with the span
@@ -36,6 +38,14 @@ func (t *texts) set(code uint32) []byte {
 		from = t.ends[code-1]
 	}
 	return t.blob[from:t.ends[code]]
+}
+
+// unpacked returns the texts of the set with that number.
+func (t *texts) unpacked(code uint32) *[numTexts]string {
+	for at := len(t.strings); at <= int(code); at++ {
+		t.strings = append(t.strings, unpackTexts(t.set(uint32(at))))
+	}
+	return &t.strings[code]
 }
 
 // packTexts appends the texts of e as one set.

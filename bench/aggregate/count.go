@@ -203,9 +203,9 @@ func (l *lab) drop(ctx context.Context, cfg clickhouse.Config) error {
 	return errors.Join(conn.Exec(ctx, "DROP DATABASE "+cfg.Database+" SYNC"), conn.Close())
 }
 
-// keepProfile writes two seconds of CPU profile to the file.
+// keepProfile writes ten seconds of CPU profile to the file.
 func (c *counter) keepProfile(ctx context.Context, file string) {
-	text, err := get(ctx, "http://"+c.admin+"/debug/pprof/profile?seconds=2")
+	text, err := get(ctx, "http://"+c.admin+"/debug/pprof/profile?seconds=10")
 	if err == nil {
 		err = os.WriteFile(file, []byte(text), 0o600)
 	}

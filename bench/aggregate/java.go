@@ -31,13 +31,13 @@ func java(ctx context.Context, l *lab) (err error) {
 	if err != nil {
 		return err
 	}
-	real, err := l.onKafka(ctx)
+	genuine, err := l.onKafka(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, real.kafka.Kill(context.WithoutCancel(ctx))) }()
+	defer func() { err = errors.Join(err, genuine.kafka.Kill(context.WithoutCancel(ctx))) }()
 	s.events = min(l.events, javaEvents)
-	theirs, err := real.fill(ctx, "java-theirs", s)
+	theirs, err := genuine.fill(ctx, "java-theirs", s)
 	if err != nil {
 		return err
 	}
@@ -56,7 +56,7 @@ func java(ctx context.Context, l *lab) (err error) {
 		{"Flink, heap state, no checkpoints", "adtally.Flink", "memory"},
 	} {
 		candidates = append(candidates, candidate{job.name, slowRounds, func() (float64, error) {
-			return real.countByJava(ctx, theirs, job.class, job.mode)
+			return genuine.countByJava(ctx, theirs, job.class, job.mode)
 		}})
 	}
 	return l.beside("aggregate-java.txt",

@@ -59,6 +59,7 @@ var sections = []section{
 	{"memory", memory},
 	{"replay", replay},
 	{"java", java},
+	{"rows", rows},
 }
 
 func run(args []string) error {
