@@ -46,7 +46,7 @@ type Config struct {
 
 // ProduceConfig holds the settings of the Kafka producer.
 type ProduceConfig struct {
-	Linger      time.Duration `default:"1ms" help:"How long a record waits for others to share its request."`
+	Linger      time.Duration `default:"2ms" help:"How long events of all requests gather before they go to Kafka together."`
 	Compression string        `default:"none" enum:"none,lz4,snappy,zstd" help:"Compression of record batches: none, lz4, snappy or zstd."`
 	MaxRecords  int           `default:"100000" help:"Records that wait for Kafka at once; more go to the spool, or are refused with 503."`
 	MaxBytes    int           `default:"134217728" help:"Memory for events that wait for Kafka; more go to the spool, or are refused with 503."`

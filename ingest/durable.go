@@ -49,7 +49,7 @@ func (d *DurableSink) Partition(e *proto.Event) int32 { return d.kafka.Partition
 
 // Append implements Sink.
 func (d *DurableSink) Append(b *Batch, wait time.Duration) Outcome {
-	if d.kafka.behind() && d.keep(b) {
+	if d.kafka.behind(b) && d.keep(b) {
 		return Spooled
 	}
 	out := d.kafka.Append(b, wait)
@@ -90,7 +90,7 @@ func (d *DurableSink) Ready() error {
 func (d *DurableSink) Close(ctx context.Context) error {
 	flushing, cancel := context.WithTimeout(ctx, closingFlush)
 	defer cancel()
-	if err := d.kafka.client.Flush(flushing); err != nil {
+	if err := d.kafka.flush(flushing); err != nil {
 		d.kafka.log.Warn().Int64("events", d.kafka.records.Load()).Msg("kafka did not acknowledge everything; what was answered is in the spool")
 	}
 	err := d.spool.Close()
@@ -103,14 +103,27 @@ func (d *DurableSink) Close(ctx context.Context) error {
 
 var errBehind = errors.New("kafka is behind")
 
-// Produce implements spool.Drain. Nothing is given to the producer while it is
+// Produce implements spool.Drain. Nothing is given to a partition while it is
 // behind: it holds records for as long as an outage lasts, and the age of a
 // spooled copy must be looked at when the outage is over, not when it began.
 func (d *DurableSink) Produce(ctx context.Context, entries []spool.Entry) error {
-	if d.kafka.behind() {
-		return errBehind
+	lanes := d.kafka.lanes
+	for i := range entries {
+		p := entries[i].Partition
+		if p < 0 || int(p) >= len(lanes) {
+			return fmt.Errorf("produce spooled event of partition %d: topic %s has %d", p, d.kafka.topic.Name, len(lanes))
+		}
+		if lanes[p].behind() {
+			return errBehind
+		}
 	}
-	return d.produce(ctx, d.kafka.topic.Name, entries, func(e *spool.Entry) int32 { return e.Partition })
+	if err := d.produce(ctx, d.kafka.topic.Name, entries, func(e *spool.Entry) int32 { return e.Partition }); err != nil {
+		return err
+	}
+	for i := range entries {
+		lanes[entries[i].Partition].recovered()
+	}
+	return nil
 }
 
 // Side implements spool.Drain. The side topic is for people, so its partitions
@@ -135,6 +148,7 @@ func (d *DurableSink) produce(ctx context.Context, topic string, entries []spool
 		records[i] = kgo.Record{Topic: topic, Partition: partition(&entries[i]), Value: memory[start:len(memory):len(memory)]}
 		d.kafka.client.TryProduce(context.Background(), &records[i], func(_ *kgo.Record, err error) { acks <- err })
 	}
+	d.kafka.push()
 	var failed error
 	for range entries {
 		select {
@@ -149,6 +163,5 @@ func (d *DurableSink) produce(ctx context.Context, topic string, entries []spool
 	if failed != nil {
 		return fmt.Errorf("produce spooled events to %s: %w", topic, failed)
 	}
-	d.kafka.lateSince.Store(0)
 	return nil
 }

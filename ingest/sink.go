@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"sync/atomic"
 	"time"
-	"unsafe"
 
 	"github.com/VictoriaMetrics/metrics"
 	"github.com/rs/zerolog"
@@ -70,26 +69,37 @@ type KafkaSink struct {
 	cfg     ProduceConfig
 	log     zerolog.Logger // sampled: what goes wrong per event is counted always
 	metrics *sinkMetrics
+	rounds  *rounds
+	lanes   []lane // by partition
 
 	// What waits for Kafka now: records, and the memory of their batches.
 	records, bytes atomic.Int64
-	// lateSince is when Kafka began to miss deadlines, in unix nanoseconds, or
-	// 0; any ack ends it.
+}
+
+// lane is how one partition fares.
+type lane struct {
+	pending atomic.Int64 // records that wait for Kafka
+	// lateSince is when the partition began to miss deadlines, in unix
+	// nanoseconds, or 0; an ack in time ends it.
 	lateSince atomic.Int64
 }
 
-// flight is the sink's part of a batch: its records and who waits for them.
-type flight struct {
-	sink    *KafkaSink
-	records []kgo.Record
-	bytes   int64
-	promise func(*kgo.Record, error)
-	timer   *time.Timer
-	// done has room for the one message of a flight, so the last promise never
-	// blocks: kgo calls promises one after the other.
-	done   chan struct{}
-	left   atomic.Int32
-	failed atomic.Bool
+// behind reports that the partition misses deadlines: what is given to it now
+// would wait behind what it has not acknowledged.
+func (l *lane) behind() bool { return l.lateSince.Load() != 0 && l.pending.Load() > 0 }
+
+// settled counts a record out.
+func (l *lane) settled(ackedInTime bool) {
+	l.pending.Add(-1)
+	if ackedInTime {
+		l.recovered()
+	}
+}
+
+func (l *lane) recovered() {
+	if l.lateSince.Load() != 0 {
+		l.lateSince.Store(0)
+	}
 }
 
 // NewKafkaSink returns a sink for the topic, which must exist. The options say
@@ -105,7 +115,8 @@ func NewKafkaSink(cfg ProduceConfig, topic Topic, log zerolog.Logger, set *metri
 	if err != nil {
 		return nil, err
 	}
-	k := &KafkaSink{topic: topic, cfg: cfg, log: sampled(log)}
+	k := &KafkaSink{topic: topic, cfg: cfg, log: sampled(log), lanes: make([]lane, topic.Partitions)}
+	k.rounds = newRounds(k, cfg.Linger)
 	k.metrics = newSinkMetrics(set, k)
 	all := append(append([]kgo.Opt(nil), opts...),
 		kgo.DefaultProduceTopic(topic.Name),
@@ -115,7 +126,7 @@ func NewKafkaSink(cfg ProduceConfig, topic Topic, log zerolog.Logger, set *metri
 		kgo.MetadataMinAge(metadataMinAge),
 		kgo.MaxBufferedRecords(cfg.MaxRecords),
 		kgo.MaxBufferedBytes(cfg.MaxBytes),
-		kgo.ProducerLinger(cfg.Linger),
+		kgo.ProducerLinger(cfg.Linger+safetyLinger),
 		kgo.ProducerBatchCompression(compression),
 		kgo.ProducerOnDataLossDetected(func(topic string, partition int32) {
 			k.metrics.dataLoss.Inc()
@@ -146,44 +157,66 @@ func (k *KafkaSink) Append(b *Batch, wait time.Duration) Outcome {
 	f.sink = k
 	b.Hold()
 	for i := range f.records {
-		r := &f.records[i]
-		*r = kgo.Record{Value: b.Event(i), Topic: k.topic.Name, Partition: b.Partition(i), Timestamp: start}
-		k.client.TryProduce(context.Background(), r, f.promise)
+		p := b.Partition(i)
+		f.records[i] = kgo.Record{Value: b.Event(i), Topic: k.topic.Name, Partition: p, Timestamp: start}
+		k.lanes[p].pending.Add(1)
 	}
-	out := f.wait(wait)
+	k.rounds.add(b, start, wait)
+	<-f.done
+	out := f.outcome()
 	k.metrics.outcome(out, b.Len())
 	k.metrics.seconds.UpdateDuration(start)
 	if out == Late {
-		k.lateSince.CompareAndSwap(0, start.UnixNano())
+		k.late(b, start)
 		k.log.Warn().Int("events", b.Len()).Dur("waited", wait).Msg("kafka did not acknowledge in time")
 	}
 	return out
 }
 
-// Ready reports that Kafka misses deadlines, until the first ack afterwards.
-func (k *KafkaSink) Ready() error {
-	if !k.behind() {
-		return nil
+// late marks the partitions of b. Those that are not the cause are acked again
+// at once.
+func (k *KafkaSink) late(b *Batch, since time.Time) {
+	for i := range b.Len() {
+		k.lanes[b.Partition(i)].lateSince.CompareAndSwap(0, since.UnixNano())
 	}
-	since := k.lateSince.Load()
-	return fmt.Errorf("kafka has not acknowledged in time since %s", time.Unix(0, since).UTC().Format(time.RFC3339))
 }
 
-// behind reports that Kafka misses deadlines: what is given to it now would
-// wait behind what it has not acknowledged.
-func (k *KafkaSink) behind() bool {
-	return k.lateSince.Load() != 0 && k.records.Load() > 0
+// Ready reports the first partition that misses deadlines.
+func (k *KafkaSink) Ready() error {
+	for i := range k.lanes {
+		if l := &k.lanes[i]; l.behind() {
+			since := time.Unix(0, l.lateSince.Load()).UTC()
+			return fmt.Errorf("kafka has not acknowledged in time since %s (partition %d)", since.Format(time.RFC3339), i)
+		}
+	}
+	return nil
+}
+
+// behind reports that one of the partitions of b misses deadlines.
+func (k *KafkaSink) behind(b *Batch) bool {
+	for i := range b.Len() {
+		if k.lanes[b.Partition(i)].behind() {
+			return true
+		}
+	}
+	return false
 }
 
 // Close flushes the producer and closes it.
 func (k *KafkaSink) Close(ctx context.Context) error {
-	err := k.client.Flush(ctx)
+	err := k.flush(ctx)
 	left := k.records.Load()
 	k.client.Close()
 	if err != nil {
 		return fmt.Errorf("flush kafka producer, %d events unacknowledged: %w", left, err)
 	}
 	return nil
+}
+
+// flush sends everything and waits for the acks.
+func (k *KafkaSink) flush(ctx context.Context) error {
+	k.rounds.flush()
+	return k.client.Flush(ctx)
 }
 
 // admit counts a batch in if there is room for it.
@@ -197,49 +230,6 @@ func (k *KafkaSink) admit(records, bytes int64) bool {
 	return fits
 }
 
-// prepare makes f ready for the events of b.
-func (f *flight) prepare(b *Batch) {
-	n := b.Len()
-	if f.promise == nil {
-		f.promise = func(_ *kgo.Record, err error) { f.settle(b, err) }
-		f.done = make(chan struct{}, 1)
-		f.timer = time.NewTimer(time.Hour)
-		f.timer.Stop()
-	}
-	if cap(f.records) < n {
-		f.records = make([]kgo.Record, n)
-	}
-	f.records = f.records[:n]
-	select {
-	case <-f.done: // of an earlier flight whose request did not wait for it
-	default:
-	}
-	f.left.Store(int32(n))
-	f.failed.Store(false)
-	f.bytes = int64(unsafe.Sizeof(scratch{})) + int64(cap(b.data)) +
-		int64(cap(b.spans))*int64(unsafe.Sizeof(span{})) + int64(cap(f.records))*int64(unsafe.Sizeof(kgo.Record{}))
-}
-
-// settle is the promise of every record of b. The last one wakes the request,
-// once, and gives b up.
-func (f *flight) settle(b *Batch, err error) {
-	k := f.sink
-	if err != nil {
-		f.failed.Store(true)
-		k.fault(err)
-	}
-	if f.left.Add(-1) > 0 {
-		return
-	}
-	if !f.failed.Load() && k.lateSince.Load() != 0 {
-		k.lateSince.Store(0)
-	}
-	k.records.Add(-int64(len(f.records)))
-	k.bytes.Add(-f.bytes)
-	f.done <- struct{}{}
-	b.Release()
-}
-
 // fault counts a record that will not be written.
 func (k *KafkaSink) fault(err error) {
 	if errors.Is(err, kgo.ErrMaxBuffered) {
@@ -248,24 +238,6 @@ func (k *KafkaSink) fault(err error) {
 	}
 	k.metrics.failures.Inc()
 	k.log.Error().Err(err).Msg("kafka refused an event")
-}
-
-func (f *flight) wait(limit time.Duration) Outcome {
-	f.timer.Reset(limit)
-	select {
-	case <-f.done:
-		f.timer.Stop()
-	case <-f.timer.C:
-		select {
-		case <-f.done: // both at once: it is settled
-		default:
-			return Late
-		}
-	}
-	if f.failed.Load() {
-		return Refused
-	}
-	return Acked
 }
 
 func codec(name string) (kgo.CompressionCodec, error) {

@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 	"sync"
@@ -12,6 +13,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/adtally/adtally/proto"
 )
 
 // gate holds produce requests back until it is opened.
@@ -233,4 +236,42 @@ func TestBrokersGone(t *testing.T) {
 	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "2 events unacknowledged") {
 		t.Errorf("Run: %v", err)
 	}
+}
+
+// TestOnePartitionWithoutLeader keeps the others at work, and apart from it.
+func TestOnePartitionWithoutLeader(t *testing.T) {
+	t.Parallel()
+	r := start(t, func(c *Config) { c.AckTimeout = 5 * time.Second })
+	event := func(campaign uint64) string {
+		return fmt.Sprintf(`[{"type":"impression","id":"x","advertiser_id":1,"campaign_id":%d}]`, campaign)
+	}
+	lane := func(campaign uint64) int32 {
+		e := &proto.Event{CampaignId: campaign}
+		e.SetEventID(hash(1, "x"))
+		e.SetImpressionID(hash(1, "x"))
+		return proto.Partition(e, testSpread, testPartitions)
+	}
+	stuck, good := uint64(1), uint64(2)
+	for lane(good) == lane(stuck) {
+		good++
+	}
+	r.post("/v1/events", event(good)).want(t, 202)
+	h := r.cluster.Fault(kfake.Fault{
+		Keys: []kmsg.Key{kmsg.Produce}, Topic: testTopic, Partitions: []int32{lane(stuck)},
+		Err: kerr.NotLeaderForPartition, Count: -1,
+	})
+	r.post("/v1/events", event(stuck)).want(t, 503)
+	sink := r.server.deps.Sink.(*KafkaSink)
+	for range 20 {
+		r.post("/v1/events", event(good)).want(t, 202)
+	}
+	if !sink.lanes[lane(stuck)].behind() || sink.lanes[lane(good)].behind() {
+		t.Errorf("behind: %v and %v", sink.lanes[lane(stuck)].behind(), sink.lanes[lane(good)].behind())
+	}
+	if err := r.server.Ready(); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("(partition %d)", lane(stuck))) {
+		t.Errorf("ready: %v", err)
+	}
+	h.Remove()
+	eventually(t, "the late event is stored", func() bool { return r.stored() == 22 })
+	eventually(t, "readiness", func() bool { return r.server.Ready() == nil })
 }

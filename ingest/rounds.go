@@ -1,0 +1,179 @@
+package ingest
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Kafka's own linger is per partition, so a trickle over n partitions is n
+// small requests. Rounds make it one: what arrives within the linger goes to
+// the producer at once, and only then is the producer told to send. Any number
+// of rounds may be under way, so a slow broker does not hold up the next one.
+
+const (
+	// deadlineGrain is how exactly deadlines are kept.
+	deadlineGrain = 10 * time.Millisecond
+	// safetyLinger is when the producer sends by itself what it was not told to
+	// send, such as what waited for metadata.
+	safetyLinger = 20 * time.Millisecond
+)
+
+// rounds gathers the batches of all requests.
+type rounds struct {
+	sink   *KafkaSink
+	linger time.Duration
+
+	mu       sync.Mutex
+	next     *round   // that gathers
+	sent     []*round // that may have batches which are not settled
+	free     []*round
+	ripen    *time.Timer
+	sweeper  *time.Timer
+	sweeping bool
+}
+
+// round is the batches that go to the producer together.
+type round struct {
+	began   time.Time
+	flights []departure
+	left    atomic.Int32 // that are not settled, and one for who sends
+}
+
+// departure is a turn of the flight of a batch. After that turn the batch may
+// be another request's.
+type departure struct {
+	batch *Batch
+	turn  uint64
+	due   time.Time
+}
+
+func newRounds(sink *KafkaSink, linger time.Duration) *rounds {
+	r := &rounds{sink: sink, linger: linger, next: new(round)}
+	r.ripen = time.AfterFunc(time.Hour, r.onRipe)
+	r.ripen.Stop()
+	r.sweeper = time.AfterFunc(time.Hour, r.sweep)
+	r.sweeper.Stop()
+	return r
+}
+
+// add puts b, which arrived at now, into the next round, and sends the round
+// if it has gathered for long enough: a request that comes anyway does so more
+// cheaply than the timer, which would have to wake somebody.
+func (r *rounds) add(b *Batch, now time.Time, wait time.Duration) {
+	d := departure{batch: b, turn: b.flight.depart(), due: now.Add(wait)}
+	r.mu.Lock()
+	n := r.next
+	b.flight.round = n
+	if len(n.flights) == 0 {
+		n.began = now
+		if r.linger > 0 {
+			r.ripen.Reset(r.linger)
+		}
+	}
+	n.flights = append(n.flights, d)
+	n.left.Add(1)
+	ripe := now.Sub(n.began) >= r.linger
+	if ripe {
+		r.take()
+	}
+	r.mu.Unlock()
+	if ripe {
+		r.sink.send(n)
+	}
+}
+
+// take ends the gathering of the next round. The caller holds mu, and sends it.
+func (r *rounds) take() {
+	r.next.left.Add(1)
+	r.sent = append(r.sent, r.next)
+	if !r.sweeping {
+		r.sweeping = true
+		r.sweeper.Reset(deadlineGrain)
+	}
+	if last := len(r.free) - 1; last >= 0 {
+		r.next, r.free = r.free[last], r.free[:last]
+		return
+	}
+	r.next = new(round)
+}
+
+// onRipe sends a round that nobody else has sent.
+func (r *rounds) onRipe() {
+	r.mu.Lock()
+	n := r.next
+	if len(n.flights) == 0 {
+		r.mu.Unlock()
+		return
+	}
+	if early := r.linger - time.Since(n.began); early > 0 {
+		r.ripen.Reset(early)
+		r.mu.Unlock()
+		return
+	}
+	r.take()
+	r.mu.Unlock()
+	r.sink.send(n)
+}
+
+// sweep wakes the requests whose deadline has passed, and forgets rounds that
+// are settled.
+func (r *rounds) sweep() {
+	now := time.Now()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	kept := r.sent[:0]
+	for _, n := range r.sent {
+		if n.left.Load() == 0 {
+			n.flights = n.flights[:0]
+			r.free = append(r.free, n)
+			continue
+		}
+		kept = append(kept, n)
+		for i := range n.flights {
+			if d := &n.flights[i]; now.After(d.due) {
+				d.batch.flight.wake(d.turn)
+			}
+		}
+	}
+	clear(r.sent[len(kept):])
+	r.sent = kept
+	r.sweeping = len(kept) > 0
+	if r.sweeping {
+		r.sweeper.Reset(deadlineGrain)
+	}
+}
+
+// flush sends what has gathered.
+func (r *rounds) flush() {
+	r.mu.Lock()
+	n := r.next
+	r.take()
+	r.mu.Unlock()
+	r.sink.send(n)
+}
+
+// done is the context of a flush that waits for nothing.
+var done = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
+
+// send gives a round to the producer. A batch that settles may be another's
+// before send returns.
+func (k *KafkaSink) send(n *round) {
+	for i := range n.flights {
+		b := n.flights[i].batch
+		records := b.flight.records
+		for j := range records {
+			k.client.TryProduce(context.Background(), &records[j], b.flight.promise)
+		}
+	}
+	n.left.Add(-1)
+	k.push()
+}
+
+// push has the producer send what it holds. It does not wait for the acks.
+func (k *KafkaSink) push() { _ = k.client.Flush(done) }
