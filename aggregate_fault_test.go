@@ -31,7 +31,11 @@ func TestCountingFaults(t *testing.T) {
 		{"33 a part is lost", partLost},
 		{"36 merges stopped", mergesStopped},
 	} {
-		t.Run(f.name, func(t *testing.T) { f.test(t, startCounting(t, b)) })
+		t.Run(f.name, func(t *testing.T) {
+			c := startCounting(t, b)
+			f.test(t, c)
+			c.replays()
+		})
 	}
 }
 

@@ -22,7 +22,11 @@ func TestCountingOddLogs(t *testing.T) {
 		{"38 hot key", hotKey},
 		{"39 idle partitions", idlePartitions},
 	} {
-		t.Run(f.name, func(t *testing.T) { f.test(t, startCounting(t, b)) })
+		t.Run(f.name, func(t *testing.T) {
+			c := startCounting(t, b)
+			f.test(t, c)
+			c.replays()
+		})
 	}
 }
 
@@ -123,4 +127,46 @@ SELECT toUnixTimestamp64Milli(max(mark_lat)) AS lat FROM ledger WHERE topic_id =
 	c.start("worker")
 	c.wait("time to move on again", func() bool { return through() > still+1000 })
 	c.settle()
+}
+
+// A replay writes nothing, and names every cell that the ledger has otherwise.
+func TestReplayNamesWhatDiffers(t *testing.T) {
+	c := startCounting(t, startBooks(t))
+	c.start("worker")
+	c.produce(5000)
+	c.settle()
+	rows := func() uint64 {
+		return c.count("SELECT count() FROM ledger WHERE topic_id = ? AND advertiser > 0", c.id())
+	}
+	before := rows()
+	c.replays()
+	if after := rows(); after != before {
+		t.Errorf("a replay made %d rows of %d", after, before)
+	}
+	if code, text := c.replay("--since", time.Now().UTC().Format(time.DateOnly), "--partition", "1"); code != exitDone || strings.Contains(text, "\n        2") {
+		t.Errorf("replay of one partition: %d %s", code, text)
+	}
+	err := c.conn.Exec(t.Context(), `INSERT INTO ledger (advertiser, minute, event_type, campaign, gross, net, topic_id, kafka_partition, b_start, b_end, batch_id, lineage, lat_day)
+SELECT advertiser, minute, event_type, 4711, 1, 1, topic_id, kafka_partition, b_start, b_end, batch_id, lineage, lat_day FROM ledger
+WHERE topic_id = $1 AND advertiser > 0 AND kafka_partition = 2 LIMIT 1`, c.id())
+	if err != nil {
+		t.Fatal(err)
+	}
+	code, text := c.replay("--format", "json")
+	var report replayReport
+	if err := json.NewDecoder(strings.NewReader(text)).Decode(&report); err != nil || code != exitFailed || report.OK {
+		t.Fatalf("replay of changed books: %d %s (%v)", code, text, err)
+	}
+	for _, p := range report.Partitions {
+		switch {
+		case p.Partition != 2 && p.Differing != 0:
+			t.Errorf("partition %d: %+v", p.Partition, p.Differences)
+		case p.Partition == 2 && (p.Differing != 1 || p.Differences[0].Dimensions["campaign"] != "4711" ||
+			p.Differences[0].Ledger.Net != 1 || p.Differences[0].Log.Net != 0):
+			t.Errorf("partition 2: %+v", p.Differences)
+		}
+	}
+	if code, text := c.replay(); code != exitFailed || !strings.Contains(text, "4711") || !strings.Contains(text, " 1 cells differ") {
+		t.Errorf("replay in words: %d %s", code, text)
+	}
 }

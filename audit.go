@@ -17,11 +17,16 @@ import (
 	"github.com/adtally/adtally/internal/ledger"
 )
 
-type auditCmd struct {
+// books are the ledger and the log that a tool compares.
+type books struct {
 	target
-	Kafka  kafka.Config `embed:"" prefix:"kafka-"`
-	Since  string       `help:"Read batches since this day of broker time (2026-11-20) instead of all; what lies before is not judged." env:"-"`
-	Format string       `help:"How to print: text or json." enum:"text,json" default:"text" env:"-"`
+	Kafka kafka.Config `embed:"" prefix:"kafka-"`
+}
+
+type auditCmd struct {
+	books
+	Since  string `help:"Read batches since this day of broker time (2026-11-20) instead of all; what lies before is not judged." env:"-"`
+	Format string `help:"How to print: text or json." enum:"text,json" default:"text" env:"-"`
 }
 
 // conservation is where every record of a partition's log went. The words are
@@ -77,11 +82,9 @@ func (c *auditCmd) Run(ctx context.Context, e *env) error {
 }
 
 func (c *auditCmd) audit(ctx context.Context) (_ *auditReport, err error) {
-	var extent ledger.Extent
-	if c.Since != "" {
-		if extent.Since, err = time.Parse(time.DateOnly, c.Since); err != nil {
-			return nil, wrongUsage("--since %q: must be a day as 2026-11-20", c.Since)
-		}
+	since, err := sinceDay(c.Since)
+	if err != nil {
+		return nil, err
 	}
 	conn, err := c.open()
 	if err != nil {
@@ -93,10 +96,10 @@ func (c *auditCmd) audit(ctx context.Context) (_ *auditReport, err error) {
 		return nil, err
 	}
 	if topic.Lineage == 0 {
-		return nil, fmt.Errorf("the ledger counts no topic %s; name another with --kafka-topic", c.Kafka.Topic)
+		return nil, c.noTopic()
 	}
 	// The log is read last: it is never behind the ledger then.
-	partitions, err := ledger.Audit(ctx, conn, topic, extent)
+	partitions, err := ledger.Audit(ctx, conn, topic, ledger.Extent{Since: since})
 	if err != nil {
 		return nil, err
 	}
@@ -107,37 +110,53 @@ func (c *auditCmd) audit(ctx context.Context) (_ *auditReport, err error) {
 	return newAuditReport(topic, partitions, bounds), nil
 }
 
+// sinceDay reads --since; the zero time stands for all.
+func sinceDay(text string) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	day, err := time.Parse(time.DateOnly, text)
+	if err != nil {
+		return day, wrongUsage("--since %q: must be a day as 2026-11-20", text)
+	}
+	return day, nil
+}
+
+// noTopic is the error of a ledger that does not count the topic.
+func (b *books) noTopic() error {
+	return fmt.Errorf("the ledger counts no topic %s; name another with --kafka-topic", b.Kafka.Topic)
+}
+
 // bounds asks the brokers what the log holds.
-func (c *auditCmd) bounds(ctx context.Context) (map[int32]kafka.Bounds, error) {
-	client, err := c.kafka()
+func (b *books) bounds(ctx context.Context) (map[int32]kafka.Bounds, error) {
+	opts, err := b.brokers()
 	if err != nil {
 		return nil, err
+	}
+	client, err := kgo.NewClient(opts...)
+	if err != nil {
+		return nil, fmt.Errorf("make Kafka client: %w", err)
 	}
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
-	return kafka.LogBounds(ctx, client, c.Kafka.Topic)
+	return kafka.LogBounds(ctx, client, b.Kafka.Topic)
 }
 
-// kafka connects to the brokers of --kafka-brokers, or to those of the running
-// adtally run.
-func (c *auditCmd) kafka(opts ...kgo.Opt) (*kgo.Client, error) {
-	cfg := c.Kafka
-	if c.Data != "" && len(cfg.Brokers) == 0 {
-		s, err := readState(c.Data)
+// brokers are those of --kafka-brokers, or of the running adtally run.
+func (b *books) brokers() ([]kgo.Opt, error) {
+	cfg := b.Kafka
+	if b.Data != "" && len(cfg.Brokers) == 0 {
+		s, err := readState(b.Data)
 		if err != nil {
 			return nil, err
 		}
 		if s.Ports.Kafka == 0 {
-			return nil, wrongUsage("the adtally run in %s uses other brokers: name them with --kafka-brokers", c.Data)
+			return nil, wrongUsage("the adtally run in %s uses other brokers: name them with --kafka-brokers", b.Data)
 		}
 		cfg.Brokers = []string{"127.0.0.1:" + strconv.Itoa(s.Ports.Kafka)}
 	}
-	client, err := kgo.NewClient(append(kafkaOptions(cfg), opts...)...)
-	if err != nil {
-		return nil, fmt.Errorf("make Kafka client: %w", err)
-	}
-	return client, nil
+	return kafkaOptions(cfg), nil
 }
 
 func newAuditReport(topic ledger.Topic, partitions []ledger.Partition, bounds map[int32]kafka.Bounds) *auditReport {

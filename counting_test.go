@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"math/rand/v2"
 	"net/http"
@@ -31,24 +29,24 @@ import (
 	"github.com/adtally/adtally/proto"
 )
 
-// books is a ClickHouse that tests share one after the other, each with a topic
+// ledgers is a ClickHouse that tests share one after the other, each with a topic
 // of its own.
-type books struct {
+type ledgers struct {
 	server *testkit.ClickHouse
 	conn   clickhouse.Conn
 	topics uint64
 }
 
-func startBooks(t *testing.T) *books {
+func startBooks(t *testing.T) *ledgers {
 	t.Helper()
 	server := testkit.StartClickHouse(t)
-	return &books{server: server, conn: testkit.Open(t, server.AsWriter)}
+	return &ledgers{server: server, conn: testkit.Open(t, server.AsWriter)}
 }
 
 // counting is a topic, and aggregators as processes of their own that count it
 // through a tap. It knows what the books must say.
 type counting struct {
-	*books
+	*ledgers
 	t     *testing.T
 	dir   string
 	cfg   kafka.Config
@@ -73,7 +71,7 @@ const (
 	countingUsers      = 200
 )
 
-func startCounting(t *testing.T, b *books) *counting {
+func startCounting(t *testing.T, b *ledgers) *counting {
 	t.Helper()
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(2), kfake.GroupMinSessionTimeout(time.Second),
 		kfake.BrokerConfigs(map[string]string{"log.message.timestamp.type": "LogAppendTime"}))
@@ -82,7 +80,7 @@ func startCounting(t *testing.T, b *books) *counting {
 	}
 	t.Cleanup(cluster.Close)
 	b.topics++
-	c := &counting{books: b, advertiser: b.topics, t: t, dir: t.TempDir(), kafka: cluster, tap: startTap(t, b.server.NativeAddr()), sent: make(map[int]int)}
+	c := &counting{ledgers: b, advertiser: b.topics, t: t, dir: t.TempDir(), kafka: cluster, tap: startTap(t, b.server.NativeAddr()), sent: make(map[int]int)}
 	c.cfg = kafka.Config{
 		Brokers: cluster.ListenAddrs(), Topic: strings.ReplaceAll(t.Name(), "/", "-"), Partitions: countingPartitions, Spread: 4,
 		Replication: 1, Retention: 7 * 24 * time.Hour, UnsafeTopic: true,
@@ -366,6 +364,21 @@ func (c *counting) audit() (code int, text string) {
 	return code, out.String()
 }
 
+// replay counts the log again, beside the books.
+func (c *counting) replay(args ...string) (code int, text string) {
+	var out strings.Builder
+	code = run(c.t.Context(), slices.Concat([]string{"replay", "--aggregate-horizon", "1h"}, c.servers(c.server.NativeAddr()), args), nil, nil, &out, &out)
+	return code, out.String()
+}
+
+// replays checks that a replay of the whole log finds what the books say.
+func (c *counting) replays() {
+	c.t.Helper()
+	if code, text := c.replay(); code != exitDone || !strings.Contains(text, " 0 cells differ") {
+		c.t.Errorf("adtally replay: %d %s", code, text)
+	}
+}
+
 // admin is Kafka's administrator.
 func (c *counting) admin() *kadm.Client { return kadm.NewClient(c.log) }
 
@@ -393,7 +406,7 @@ func (c *counting) records(topic string, n int) []*kgo.Record {
 // count asks the books for one number.
 func (c *counting) count(query string, args ...any) (n uint64) {
 	c.t.Helper()
-	if err := c.conn.QueryRow(c.t.Context(), query, args...).Scan(&n); err != nil && !errors.Is(err, io.EOF) {
+	if err := c.conn.QueryRow(c.t.Context(), query, args...).Scan(&n); err != nil {
 		c.t.Fatal(fmt.Errorf("%s: %w", query, err))
 	}
 	return n

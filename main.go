@@ -48,6 +48,7 @@ type cli struct {
 	Account   accountCmd   `cmd:"" help:"Name advertisers and set their currency and time zone."`
 	Doctor    doctorCmd    `cmd:"" help:"Say how ingest reads a beacon URL, a token or a body of events; counts nothing."`
 	Audit     auditCmd     `cmd:"" help:"Prove that the books add up: where every accepted event went."`
+	Replay    replayCmd    `cmd:"" help:"Count the log again beside the books and print every cell that differs; writes nothing."`
 	Version   versionCmd   `cmd:"" help:"Print the version."`
 }
 

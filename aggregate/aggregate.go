@@ -16,16 +16,27 @@ import (
 	"github.com/adtally/adtally/proto"
 )
 
+// Rules are the settings that decide verdicts. Changing one changes verdicts
+// from the next record on.
+type Rules struct {
+	Horizon     time.Duration `help:"How long an event id is remembered: a repeat within it is a duplicate. Must exceed every client's and the spool's retry age." default:"6h"`
+	DoubleClick time.Duration `help:"Time within which a further click on one impression is a duplicate." default:"2s"`
+	MaxClicks   int           `help:"Clicks on one impression within the horizon beyond which they are flagged as invalid (click_cap)." default:"10"`
+	JoinWindow  time.Duration `help:"How long a click waits for its impression before it counts as an orphan, in gross and not in net; at most the horizon." default:"15m"`
+	MaxTuples   int           `help:"Distinct dimensions of one advertiser in one hour and partition beyond which new ones are booked, and billed, under __other__." default:"100000"`
+}
+
+// window are the rules as the core takes them.
+func (r Rules) window() window.Config {
+	return window.Config{Horizon: r.Horizon, DoubleClick: r.DoubleClick, MaxClicks: r.MaxClicks, JoinWindow: r.JoinWindow, MaxTuples: r.MaxTuples}
+}
+
 // Config are the settings of the aggregate role.
 type Config struct {
-	Group            string        `help:"Consumer group; every instance that counts the topic is in it." default:"adtally-aggregate"`
-	InstanceID       string        `help:"Name of this instance in the group, unique and stable, so that a restart keeps its partitions; empty for none."`
-	SessionTimeout   time.Duration `help:"Time after which the partitions of a silent instance go to others." default:"10s"`
-	Horizon          time.Duration `help:"How long an event id is remembered: a repeat within it is a duplicate. Must exceed every client's and the spool's retry age." default:"6h"`
-	DoubleClick      time.Duration `help:"Time within which a further click on one impression is a duplicate." default:"2s"`
-	MaxClicks        int           `help:"Clicks on one impression within the horizon beyond which they are flagged as invalid (click_cap)." default:"10"`
-	JoinWindow       time.Duration `help:"How long a click waits for its impression before it counts as an orphan, in gross and not in net; at most the horizon." default:"15m"`
-	MaxTuples        int           `help:"Distinct dimensions of one advertiser in one hour and partition beyond which new ones are booked, and billed, under __other__." default:"100000"`
+	Group          string        `help:"Consumer group; every instance that counts the topic is in it." default:"adtally-aggregate"`
+	InstanceID     string        `help:"Name of this instance in the group, unique and stable, so that a restart keeps its partitions; empty for none."`
+	SessionTimeout time.Duration `help:"Time after which the partitions of a silent instance go to others." default:"10s"`
+	Rules
 	FlushInterval    time.Duration `help:"Time between two blocks written to the ledger." default:"500ms"`
 	TickInterval     time.Duration `help:"Idle time after which a partition's time is moved on by a tick record." default:"1s"`
 	MaxRows          int           `help:"Ledger rows of one partition at which a flush starts early." default:"50000"`
@@ -40,7 +51,7 @@ type Config struct {
 
 // Validate says which setting cannot be.
 func (c Config) Validate() error {
-	if err := c.rules().Validate(); err != nil {
+	if err := c.window().Validate(); err != nil {
 		return err
 	}
 	switch {
@@ -55,11 +66,6 @@ func (c Config) Validate() error {
 	default:
 		return nil
 	}
-}
-
-// rules are the settings that decide verdicts.
-func (c Config) rules() window.Config {
-	return window.Config{Horizon: c.Horizon, DoubleClick: c.DoubleClick, MaxClicks: c.MaxClicks, JoinWindow: c.JoinWindow, MaxTuples: c.MaxTuples}
 }
 
 // commitTimeout bounds a commit of offsets, which only lag graphs read.
@@ -102,7 +108,7 @@ func New(cfg Config, t Topic, books Books, opts []kgo.Opt, log zerolog.Logger, s
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	if need := cfg.rules().Lookback(); t.Retention > 0 && t.Retention < need {
+	if need := cfg.window().Lookback(); t.Retention > 0 && t.Retention < need {
 		return nil, fmt.Errorf("topic %s keeps events for %s, but verdicts look back on %s: repeats would be counted again after a restart; raise retention.ms of the topic to that and the longest outage, or lower --aggregate-horizon",
 			t.Name, t.Retention, need)
 	}
@@ -361,7 +367,7 @@ func (a *Aggregator) start(id int32, pos Position, start int64) *partition {
 		usersFrom: pos.LAT - usersAgain.Milliseconds(),
 	}
 	p.told = p.log.Sample(&zerolog.BurstSampler{Burst: 3, Period: 10 * time.Second})
-	p.state = window.NewState(a.cfg.rules(), p)
+	p.state = window.NewState(a.cfg.window(), p)
 	itself := map[string][]int32{a.topic.Name: {id}}
 	p.pause = func() { a.client.PauseFetchPartitions(itself) }
 	p.resume = func() { a.client.ResumeFetchPartitions(itself) }

@@ -218,7 +218,7 @@ func (b *bench) send(r *rand.Rand, n int) {
 func testConfig() Config {
 	return Config{
 		Group: "g", SessionTimeout: 6 * time.Second,
-		Horizon: time.Hour, DoubleClick: 2 * time.Second, MaxClicks: 10, JoinWindow: 15 * time.Minute, MaxTuples: 100_000,
+		Rules:         Rules{Horizon: time.Hour, DoubleClick: 2 * time.Second, MaxClicks: 10, JoinWindow: 15 * time.Minute, MaxTuples: 100_000},
 		FlushInterval: 5 * time.Millisecond, TickInterval: 20 * time.Millisecond,
 		MaxRows: 1000, MaxEvents: 500, MaxQueued: 700,
 		MaxFlushInterval: 50 * time.Millisecond, CheckInterval: 100 * time.Millisecond,
