@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/VictoriaMetrics/metrics"
 	"github.com/rs/zerolog"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/adtally/adtally/aggregate/window"
 	"github.com/adtally/adtally/internal/clickhouse"
@@ -78,5 +81,57 @@ func usersAreCounted(t *testing.T, conn clickhouse.Conn) {
 	var n uint64
 	if err := conn.QueryRow(t.Context(), "SELECT uniqCombined64Merge(users) FROM uniques WHERE advertiser = 7").Scan(&n); err != nil || n != 4 {
 		t.Errorf("%d users (%v), want 4", n, err)
+	}
+}
+
+// noted is a ledger that also notes users.
+type noted struct {
+	*faultyLedger
+	users sync.Map
+}
+
+func (n *noted) InsertUsers(_ context.Context, cells []Users) error {
+	for _, c := range cells {
+		for _, user := range c.Hashes {
+			n.users.Store(user, true)
+		}
+	}
+	return nil
+}
+
+// An owner has died between its block and its users: the next one tells them.
+func TestUsersAreToldAgain(t *testing.T) {
+	b := newBench(t, 1)
+	ledger := &noted{faultyLedger: &faultyLedger{t: t}}
+	var key proto.IDKey
+	for id := range uint64(20) {
+		ev := &proto.Event{Type: proto.EventType_EVENT_TYPE_IMPRESSION, AdvertiserId: 1, CampaignId: 1, TimeUs: time.Now().UnixMicro(), UserHash: id + 1}
+		ev.SetEventID(key.Hash(id, nil))
+		value, err := ev.MarshalVT()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := b.client.ProduceSync(t.Context(), &kgo.Record{Topic: testTopic, Value: value}).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+		b.sent++
+		b.unique[id] = struct{}{}
+	}
+	stop := b.start(ledger)
+	b.waitCounted(ledger.faultyLedger)
+	if err := stop(); err != nil {
+		t.Fatal(err)
+	}
+	ledger.users.Clear() // as if it had died before
+	b.start(ledger)
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		n := 0
+		ledger.users.Range(func(any, any) bool { n++; return true })
+		if n == 20 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d users are told, want 20", n)
+		}
 	}
 }
