@@ -34,6 +34,7 @@ check: generated fmt-check lint vet race arrows ## what must be clean before a c
 generate: ## make the generated files again
 	@$(TOOL) buf lint
 	@$(TOOL) buf generate
+	@cd query/graphql && $(GO) tool gqlgen generate
 
 .PHONY: tag
 tag: ## build beacon.js and the npm package from ingest/tag/npm/src
@@ -42,7 +43,7 @@ tag: ## build beacon.js and the npm package from ingest/tag/npm/src
 
 .PHONY: generated
 generated: generate tag
-	@git diff --exit-code --stat -- proto ':!proto/testdata' ingest/tag/npm/dist || { echo 'generated files were not current: commit what make generate and make tag made' >&2; exit 1; }
+	@git diff --exit-code --stat -- proto query/graphql ':!proto/testdata' ingest/tag/npm/dist || { echo 'generated files were not current: commit what make generate and make tag made' >&2; exit 1; }
 
 .PHONY: golden
 golden: ## rewrite the golden files from what the code does now

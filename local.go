@@ -163,6 +163,9 @@ func (l *local) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := l.reportFiles(); err != nil {
+		return err
+	}
 	reporting, err := newQuery(l.cfg.Query, l.reader, keys.dir, l.log)
 	if err != nil {
 		return err
@@ -253,6 +256,19 @@ func (l *local) secrets() (secrets, error) {
 		}
 	}
 	return files, errors.Join(makeKey(files.IDKey, 16), makeKey(files.UserKey, 32))
+}
+
+// reportFiles names what reports keep in the data directory.
+func (l *local) reportFiles() error {
+	q := &l.cfg.Query
+	if q.Jobs.Dir == "" {
+		q.Jobs.Dir = filepath.Join(l.cfg.Data, "report-jobs")
+	}
+	if q.SecretFile != "" {
+		return nil
+	}
+	q.SecretFile = filepath.Join(l.cfg.Data, "cursor.key")
+	return makeKey(q.SecretFile, 32)
 }
 
 // makeKey writes a random key of so many bytes, unless there is one.

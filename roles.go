@@ -254,6 +254,16 @@ func newQuery(cfg query.Config, ccfg clickhouse.Config, keys *access.Directory, 
 	if err != nil {
 		return role{}, err
 	}
+	if cfg.SecretFile != "" {
+		if cfg.Secret, err = readKey(cfg.SecretFile); err != nil {
+			return role{}, err
+		}
+		if len(cfg.Secret) < 32 {
+			return role{}, wrongUsage("--query-secret-file: %s holds less than 32 bytes in hex digits", cfg.SecretFile)
+		}
+	} else {
+		log.Warn().Msg("no --query-secret-file: cursors end with this process, and other instances do not know them")
+	}
 	set := metrics.NewSet()
 	server := query.New(cfg, conn, keys, log, set)
 	run := func(ctx context.Context) error { return errors.Join(server.Run(ctx, ln), conn.Close()) }

@@ -9,7 +9,6 @@ import (
 	"net"
 	"os"
 	"strconv"
-	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -85,82 +84,6 @@ func readState(data string) (s state, err error) {
 		return s, fmt.Errorf("read state of adtally run: %w", err)
 	}
 	return s, nil
-}
-
-type keyCmd struct {
-	Create keyCreateCmd `cmd:"" help:"Make a key; its text is printed once and never again."`
-	List   keyListCmd   `cmd:"" help:"List the keys, without their secrets."`
-	Revoke keyRevokeCmd `cmd:"" help:"Revoke a key; it stops working within a second."`
-}
-
-type keyCreateCmd struct {
-	target
-	Name       string   `help:"What the key is for." env:"-"`
-	Scope      []string `help:"What it may do: ingest, report, finance, admin." required:"" env:"-"`
-	Advertiser []uint64 `help:"Advertisers that it covers." xor:"which" required:"" env:"-"`
-	All        bool     `help:"It covers every advertiser." xor:"which" required:"" env:"-"`
-}
-
-// Run makes a key.
-func (c *keyCreateCmd) Run(ctx context.Context, e *env) error {
-	scopes, err := access.ParseScopes(c.Scope)
-	if err != nil {
-		return wrongUsage("--%s", err)
-	}
-	conn, err := c.open()
-	if err != nil {
-		return err
-	}
-	text, _, err := access.NewStore(conn).CreateKey(ctx, access.KeySpec{Name: c.Name, Scopes: scopes, All: c.All, Advertisers: c.Advertiser})
-	if err == nil {
-		_, err = fmt.Fprintln(e.stdout, text)
-	}
-	return errors.Join(err, conn.Close())
-}
-
-type keyListCmd struct{ target }
-
-// Run lists keys.
-func (c *keyListCmd) Run(ctx context.Context, e *env) error {
-	conn, err := c.open()
-	if err != nil {
-		return err
-	}
-	keys, err := access.NewStore(conn).ListKeys(ctx)
-	if err := errors.Join(err, conn.Close()); err != nil {
-		return err
-	}
-	table := tabwriter.NewWriter(e.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "ID\tNAME\tSCOPES\tADVERTISERS\tCREATED\tSTATE")
-	for _, k := range keys {
-		covers, state := "all", "live"
-		if !k.All {
-			covers = strings.Trim(fmt.Sprint(k.Advertisers), "[]")
-		}
-		if k.Revoked {
-			state = "revoked"
-		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", k.ID, k.Name, k.Scopes, covers, k.Created.UTC().Format(time.RFC3339), state)
-	}
-	return table.Flush()
-}
-
-type keyRevokeCmd struct {
-	target
-	ID string `arg:"" help:"Id of the key, as list shows it."`
-}
-
-// Run revokes a key.
-func (c *keyRevokeCmd) Run(ctx context.Context, e *env) error {
-	conn, err := c.open()
-	if err != nil {
-		return err
-	}
-	err = access.NewStore(conn).RevokeKey(ctx, c.ID)
-	if err == nil {
-		_, err = fmt.Fprintf(e.stdout, "key %s is revoked\n", c.ID)
-	}
-	return errors.Join(err, conn.Close())
 }
 
 type accountCmd struct {

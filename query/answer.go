@@ -3,6 +3,7 @@ package query
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -19,7 +20,7 @@ type Answer struct {
 }
 
 // writeTo writes the answer in one of export.Formats.
-func (a *Answer) writeTo(w http.ResponseWriter, format string) error {
+func (a *Answer) writeTo(w io.Writer, format string) error {
 	out, err := export.New(format, w, &a.shape)
 	if err != nil {
 		return err
@@ -32,10 +33,10 @@ func (a *Answer) writeTo(w http.ResponseWriter, format string) error {
 	return out.Close(a.totals, &a.shape.Meta)
 }
 
-// answer runs a report. complete_through must have been read before.
+// answer runs a report that was opened.
 func (s *Server) answer(ctx context.Context, r *Report, requestID string) (*Answer, error) {
 	a := &Answer{}
-	f, err := s.fetch(ctx, r, requestID, func(b *export.Batch) error {
+	f, err := s.fetch(ctx, r, requestID, s.cfg.Timeout, func(b *export.Batch) error {
 		a.batches = append(a.batches, b)
 		return nil
 	})
@@ -52,20 +53,30 @@ type fetched struct {
 	st     *statement
 	totals *block
 	meta   export.Meta
+	// users is the reach of the rows, nil if nobody asks.
+	users *reach
+	// last is the block with the last row that was handed on.
+	last    *block
+	lastRow int
 }
 
 // fetch runs a report and hands on its rows as they come.
-func (s *Server) fetch(ctx context.Context, r *Report, requestID string, take func(*export.Batch) error) (*fetched, error) {
+func (s *Server) fetch(ctx context.Context, r *Report, requestID string, timeout time.Duration, take func(*export.Batch) error) (*fetched, error) {
 	began := time.Now()
 	st := newStatement(r)
 	reader := newBlockReader(r, st)
-	f := &fetched{st: st, meta: export.Meta{
-		AsOf: r.view.Name, Finality: r.wholeFinality(), Timezone: r.zone.String(), Advertiser: r.tenant.Advertiser(),
-	}}
+	f := &fetched{st: st, meta: s.meta(r)}
+	settings := s.settings(ctx, timeout)
+	users, err := s.readReach(ctx, r, requestID, settings)
+	if err != nil {
+		return nil, err
+	}
+	f.users = users
 	// The totals look like one more block, so each is held until the next comes.
 	var held *block
-	err := s.conn.Blocks(ctx, clickhouse.BlockQuery{
+	err = s.conn.Blocks(ctx, clickhouse.BlockQuery{
 		SQL: st.sql, ID: "adtally-report-" + requestID, Params: st.params, Columns: reader.columns(),
+		Settings: settings,
 		OnBlock: func(rows int) error {
 			previous := held
 			held = reader.take(rows)
@@ -89,16 +100,37 @@ func (s *Server) fetch(ctx context.Context, r *Report, requestID string, take fu
 		return nil, err
 	}
 	f.totals.totals = true
+	if users != nil {
+		f.totals.users = users.column(r, f.totals)
+	}
 	f.meta.Took = time.Since(began)
+	if f.meta.Truncated && users == nil { // reach is not versioned, so it has no pages
+		next := cursor{Request: r.hash(), AsOf: f.meta.AsOf, After: f.last.sortValues(r, st, f.lastRow)}
+		f.meta.NextCursor = next.sign(s.secret, r.tenant.Advertiser())
+	}
 	return f, s.checkCurrencies(ctx, r, f)
+}
+
+// meta is what is known of an answer before its first row.
+func (s *Server) meta(r *Report) export.Meta {
+	return export.Meta{
+		AsOf: r.view.Name, CompleteThrough: s.completeThrough(r), Finality: r.wholeFinality(),
+		Timezone: r.zone.String(), Advertiser: r.tenant.Advertiser(),
+	}
 }
 
 // rows hands on the rows of a block, up to the limit of the report.
 func (f *fetched) rows(r *Report, b *block, take func(*export.Batch) error) error {
+	if f.users != nil {
+		b.users = f.users.column(r, b)
+	}
 	batch := b.batch(r, f.st)
 	if left := r.limit - f.meta.Rows; batch.Rows > left {
 		f.meta.Truncated = true
 		batch.Cut(left)
+	}
+	if batch.Rows > 0 {
+		f.last, f.lastRow = b, batch.Rows-1
 	}
 	if batch.Rows == 0 {
 		return nil
@@ -154,3 +186,6 @@ func (s *Server) mixedCurrencies(ctx context.Context, r *Report) (err error) {
 	p.Field = "metrics"
 	return p.allowing(currencies)
 }
+
+// metaJSON is the meta of an answer as JSON shows it.
+func metaJSON(a *Answer) []byte { return export.AppendMeta(nil, &a.shape.Meta) }

@@ -115,7 +115,7 @@ func TestReportCSV(t *testing.T) {
 	for name, want := range map[string]string{
 		"Content-Type": "text/csv; charset=utf-8; header=present", "X-Adtally-As-Of": "0.AQE", "X-Adtally-Complete-Through": "2026-11-20T11:59:58Z", "X-Adtally-Finality": "provisional",
 		"X-Adtally-Timezone": "UTC", "X-Adtally-Advertiser": "7", "X-Adtally-Rows": "2", "X-Adtally-Truncated": "false",
-		"X-Adtally-Currency": "USD", "Cache-Control": "no-store",
+		"X-Adtally-Currency": "USD", "Cache-Control": "private, no-cache",
 	} {
 		if got := res.header.Get(name); got != want {
 			t.Errorf("%s: %q, want %q", name, got, want)

@@ -56,14 +56,16 @@ type metric struct {
 type metricKind int
 
 const (
-	kindCount metricKind = iota // an integer
-	kindMoney                   // nano-units as a decimal
-	kindRate                    // counts through counts
-	kindPrice                   // nano-units through counts
+	kindCount     metricKind = iota // an integer
+	kindMoney                       // nano-units as a decimal
+	kindRate                        // counts through counts
+	kindPrice                       // nano-units through counts
+	kindReach                       // different users, estimated
+	kindFrequency                   // counts through different users
 )
 
 func (m *metric) columnType() columnType {
-	if m.kind == kindCount {
+	if m.kind == kindCount || m.kind == kindReach {
 		return typeInteger
 	}
 	return typeDecimal
@@ -200,6 +202,8 @@ func newCatalogue() *catalogue {
 		metric{name: "cpm", description: "spend / impressions × 1000.", kind: kindPrice, of: c.spend, per: impressions, factor: 1000},
 		metric{name: "cpc", description: "spend / clicks.", kind: kindPrice, of: c.spend, per: clicks, factor: 1},
 		metric{name: "cpa", description: "spend / conversions.", kind: kindPrice, of: c.spend, per: conversions, factor: 1},
+		metric{name: "reach", description: "Different users, an estimate (±1 %); by campaign, country and device only, and never added up.", kind: kindReach},
+		metric{name: "frequency", description: "impressions / reach, where reach is possible.", kind: kindFrequency, of: impressions},
 	)
 	return c
 }

@@ -42,6 +42,8 @@ type block struct {
 	spend  []export.Number
 	// first and last are the least and the greatest currency with any spend.
 	first, last export.Vector
+	// users are the reach of each row, if it is asked for.
+	users []int64
 }
 
 // blockReader decodes the blocks of a statement.
@@ -166,6 +168,10 @@ func (b *block) batch(r *Report, st *statement) *export.Batch {
 			out.Vectors = append(out.Vectors, rates(b.counts[of], b.counts[per]))
 		case kindPrice:
 			out.Vectors = append(out.Vectors, prices(b.spend, m.factor, b.counts[per], mixed))
+		case kindReach:
+			out.Vectors = append(out.Vectors, m.reachVector(nil, b.users))
+		case kindFrequency:
+			out.Vectors = append(out.Vectors, m.reachVector(b.counts[of], b.users))
 		}
 	}
 	out.Vectors = append(out.Vectors, b.finality(r))

@@ -36,27 +36,6 @@ func TestNegotiate(t *testing.T) {
 	f(";;;", "none")
 }
 
-func TestLimiter(t *testing.T) {
-	l := newLimiter(2)
-	first, second, third := l.enter("a"), l.enter("a"), l.enter("a")
-	if !first || !second || third {
-		t.Error("a key has its share and no more")
-	}
-	if !l.enter("b") {
-		t.Error("another key has its own share")
-	}
-	l.leave("a")
-	if !l.enter("a") || l.total() != 3 {
-		t.Error("a report that ended makes room")
-	}
-	for _, key := range []string{"a", "a", "b"} {
-		l.leave(key)
-	}
-	if l.total() != 0 || len(l.running) != 0 {
-		t.Error("nothing stays behind")
-	}
-}
-
 // A read-only user may not send settings, and clickhouse-go makes one of every
 // deadline it can see.
 func TestWithTimeoutShowsNoDeadline(t *testing.T) {

@@ -146,6 +146,9 @@ func (s *Server) withKey(scope access.Scope, next func(http.ResponseWriter, *htt
 		if problem == nil && !grant.Allows(scope) {
 			problem = newProblem(http.StatusForbidden, "missing_scope", "The key does not have the scope "+scope.String()+".")
 		}
+		if problem == nil {
+			problem = refused(s.limiter.Ask(grant.KeyID))
+		}
 		if problem != nil {
 			if problem.Status == http.StatusUnauthorized {
 				w.Header().Set("WWW-Authenticate", `Bearer realm="adtally"`)
@@ -204,11 +207,14 @@ func requestIDOf(w http.ResponseWriter) string {
 	return ""
 }
 
-func writeJSONValue(w http.ResponseWriter, value any) {
+func writeJSONValue(w http.ResponseWriter, value any) { writeJSONStatus(w, http.StatusOK, value) }
+
+func writeJSONStatus(w http.ResponseWriter, status int, value any) {
 	body, err := json.Marshal(value)
 	if err != nil {
 		panic("BUG: the value is always JSON: " + err.Error())
 	}
 	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
 	_, _ = w.Write(append(body, '\n')) // the client may be gone
 }

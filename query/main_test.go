@@ -15,6 +15,7 @@ import (
 	"github.com/adtally/adtally/internal/clickhouse"
 	"github.com/adtally/adtally/internal/dev"
 	"github.com/adtally/adtally/internal/testkit"
+	"github.com/adtally/adtally/query/limit"
 )
 
 func TestMain(m *testing.M) {
@@ -99,6 +100,10 @@ func (k *fixedKeys) Lookup(_ context.Context, bearer string) (access.Grant, erro
 
 func (k *fixedKeys) Account(advertiser uint64) access.Account { return testAccount(advertiser) }
 
+func (k *fixedKeys) Accounts() []access.Account {
+	return []access.Account{testAccount(7), testAccount(8)}
+}
+
 func newFixedKeys() *fixedKeys {
 	return &fixedKeys{grants: map[string]access.Grant{
 		"one": oneAdvertiser, "two": twoAdvertiser, "all": everyone,
@@ -107,7 +112,10 @@ func newFixedKeys() *fixedKeys {
 }
 
 func testConfig() Config {
-	return Config{Timeout: 30 * time.Second, MaxReports: 8, Skew: 2 * time.Second}
+	return Config{
+		Timeout: 30 * time.Second, Skew: 2 * time.Second, MaxMemory: 1 << 30,
+		Config: limit.Config{MaxReports: 8, MaxWaiting: 64, MaxWait: 10 * time.Second},
+	}
 }
 
 // serve runs a Server on a real listener until the test ends.

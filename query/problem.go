@@ -60,14 +60,21 @@ func (p *Problem) retry(seconds int) *Problem {
 	return p
 }
 
-// write answers with the problem.
-func (p *Problem) write(w http.ResponseWriter, requestID string) {
-	p.RequestID = requestID
+func (p *Problem) json() []byte {
 	body, err := json.Marshal(p)
 	if err != nil {
 		panic("BUG: a problem is always JSON: " + err.Error())
 	}
+	return body
+}
+
+// write answers with the problem.
+func (p *Problem) write(w http.ResponseWriter, requestID string) {
+	p.RequestID = requestID
+	body := p.json()
 	h := w.Header()
+	h.Del("ETag")
+	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Type", "application/problem+json")
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	if p.retryAfter > 0 {

@@ -111,7 +111,7 @@ func randomRequest(rnd *rand.Rand, own string) (req Request, start, end time.Tim
 	}
 	req.Dimensions = some(reports.dimensionNames(), 4)
 	req.Metrics = append(some([]string{"impressions", "spend", "ctr", "cpm", "cpc", "cpa", "conversion_rate", "viewability"}, 3),
-		some(slices.DeleteFunc(reports.metricNames(), func(n string) bool { return n == "impressions" || quotients[n][0] != "" }), 5)...)
+		some(slices.DeleteFunc(reports.metricNames(), func(n string) bool { return n == "impressions" || quotients[n][0] != "" || reports.metric(n).unique() }), 5)...)
 	if len(req.Metrics) == 0 {
 		req.Metrics = []string{"clicks"}
 	}

@@ -16,7 +16,7 @@ import (
 // Limits of one request.
 const (
 	defaultLimit    = 1000
-	maxLimit        = 100_000
+	maxLimit        = int64(500_000)
 	maxFilters      = 32
 	maxFilterValues = 1000
 	maxValueLen     = 256
@@ -50,6 +50,10 @@ type Report struct {
 	requireFinal bool
 	// accountZone is the zone in which days of the advertiser are closed.
 	accountZone *time.Location
+
+	// after are the sort keys of the last row of the page before; nil for the
+	// first page.
+	after []*string
 
 	// What Server.open adds: the version that is read, where its rows are, and
 	// until when days were closed in it.
@@ -90,6 +94,7 @@ func NewReport(req Request, grant access.Grant, account func(advertiser uint64) 
 		r.setFilters,
 		r.setOrder,
 		r.setLimit,
+		r.checkReach,
 	}
 	for _, step := range steps {
 		if problem := step(req); problem != nil {
@@ -125,9 +130,6 @@ func tenantOf(req Request, grant access.Grant) (access.Tenant, *Problem) {
 // setVersion takes which version of the books is wanted. Whether there is one of
 // that name is seen when it is read.
 func (r *Report) setVersion(req Request) *Problem {
-	if req.Cursor != "" {
-		return badField("cursor", "not_supported", "Answers have no next page yet; raise limit or narrow the report.")
-	}
 	if len(req.AsOf) > maxAsOf || strings.Trim(req.AsOf, asOfLetters) != "" {
 		return badField("as_of", "invalid_as_of", "as_of is what meta.as_of of an earlier answer said.")
 	}
@@ -331,8 +333,9 @@ func (r *Report) setLimit(req Request) *Problem {
 	if req.Limit == nil {
 		return nil
 	}
-	if *req.Limit < 1 || *req.Limit > maxLimit {
-		return badField("limit", "invalid_limit", fmt.Sprintf("limit is from 1 to %d.", maxLimit))
+	most := max(maxLimit, req.mostRows)
+	if *req.Limit < 1 || *req.Limit > most {
+		return badField("limit", "invalid_limit", fmt.Sprintf("limit is from 1 to %d.", most))
 	}
 	r.limit = int(*req.Limit)
 	return nil
@@ -351,6 +354,8 @@ func parseID(text string) (uint64, bool) {
 	id, err := strconv.ParseUint(text, 10, 64)
 	return id, err == nil
 }
+
+func formatID(id uint64) string { return strconv.FormatUint(id, 10) }
 
 func unknownName(field, code, name string, allowed []string) *Problem {
 	return badField(field, code, quote(name)+" is not known here.").allowing(allowed)

@@ -132,7 +132,7 @@ func TestNewReportFailure(t *testing.T) {
 	bad(`"dimensions":["tenant"]`, "unknown_dimension", "dimensions[0]")
 	bad(`"dimensions":["_part"]`, "unknown_dimension", "dimensions[0]")
 	bad(`"dimensions":["campaign","campaign"]`, "duplicate_dimension", "dimensions[1]")
-	bad(`"metrics":["reach"]`, "unknown_metric", "metrics[0]")
+	bad(`"metrics":["users"]`, "unknown_metric", "metrics[0]")
 	bad(`"metrics":["impressions_orphan"]`, "unknown_metric", "metrics[0]")
 	bad(`"metrics":["clicks","clicks"]`, "duplicate_metric", "metrics[1]")
 	bad(`"metrics":[]`, "missing_field", "metrics")
@@ -173,21 +173,20 @@ func TestNewReportFailure(t *testing.T) {
 	bad(`"limit":1000000000`, "invalid_limit", "limit")
 
 	// What comes later.
-	bad(`"cursor":"x"`, "not_supported", "cursor")
 	bad(`"as_of":"412 OR 1=1"`, "invalid_as_of", "as_of")
 	bad(`"as_of":"`+strings.Repeat("1", maxAsOf+1)+`"`, "invalid_as_of", "as_of")
 	bad(`"require":"most"`, "unknown_require", "require")
 }
 
 func TestProblemNamesWhatIsAllowed(t *testing.T) {
-	req, _ := decodeRequest([]byte(with(`"metrics":["reach"]`)))
+	req, _ := decodeRequest([]byte(with(`"metrics":["users"]`)))
 	_, problem := NewReport(req, oneAdvertiser, testAccount)
 	for _, want := range []string{"impressions", "impressions_gross", "clicks_orphan", "duplicates", "video_q1", "video_fullscreen_invalid", "spend", "ctr", "cpa"} {
 		if !slices.Contains(problem.Allowed, want) {
 			t.Errorf("allowed metrics lack %s", want)
 		}
 	}
-	for _, not := range []string{"impressions_orphan", "reach"} {
+	for _, not := range []string{"impressions_orphan", "users"} {
 		if slices.Contains(problem.Allowed, not) {
 			t.Errorf("allowed metrics hold %s", not)
 		}

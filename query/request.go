@@ -20,6 +20,9 @@ type Request struct {
 	Limit *int64
 	// Cursor, AsOf and Require say which version of the books to read.
 	Cursor, AsOf, Require string
+
+	// mostRows is what Limit may be at most, if that is more than usual.
+	mostRows int64
 }
 
 // Filter keeps rows whose dimension is, or is not, among the values.

@@ -7,6 +7,8 @@ type schemaColumn struct {
 	Type        columnType `json:"type"`
 	Description string     `json:"description"`
 	OneCurrency bool       `json:"one_currency,omitempty"`
+	// GoesWith lists the only dimensions and filters that a metric goes with.
+	GoesWith []string `json:"goes_with,omitempty"`
 }
 
 type schemaGranularity struct {
@@ -28,7 +30,8 @@ type schema struct {
 }
 
 var schemaNotes = []string{
-	"Every dimension goes with every metric.",
+	"Every dimension goes with every metric, but for metrics with goes_with: those go with these dimensions and filters only, and with bounds on quarters of an hour.",
+	"reach and frequency are estimates of different users. They are merged, never added up: the total is less than the sum of the rows.",
 	"Metrics with one_currency are never added up over currencies: where there are several, add the dimension currency or filter by one.",
 	"start is inclusive, end exclusive. Dates are days in timezone; timestamps have an offset and are on a whole minute.",
 	"Weeks begin on Mondays. A bucket is named by its start in timezone.",
@@ -38,7 +41,8 @@ var schemaNotes = []string{
 
 func (s *Server) getSchema(w http.ResponseWriter, _ *http.Request) {
 	out := schema{Ops: filterOps, Formats: formats, Notes: schemaNotes, Limits: map[string]int{
-		"limit":         maxLimit,
+		"limit":         int(maxLimit),
+		"job_limit":     maxJobRows,
 		"default_limit": defaultLimit,
 		"filters":       maxFilters,
 		"filter_values": maxFilterValues,
@@ -51,9 +55,11 @@ func (s *Server) getSchema(w http.ResponseWriter, _ *http.Request) {
 	}
 	for i := range reports.metrics {
 		m := &reports.metrics[i]
-		out.Metrics = append(out.Metrics, schemaColumn{
-			Name: m.name, Type: m.columnType(), Description: m.description, OneCurrency: m.spends(),
-		})
+		column := schemaColumn{Name: m.name, Type: m.columnType(), Description: m.description, OneCurrency: m.spends()}
+		if m.unique() {
+			column.GoesWith = reachDimensions
+		}
+		out.Metrics = append(out.Metrics, column)
 	}
 	for i := range granularities {
 		g := &granularities[i]

@@ -2,11 +2,13 @@ package query
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -15,14 +17,25 @@ import (
 	"github.com/adtally/adtally/internal/access"
 	"github.com/adtally/adtally/internal/books"
 	"github.com/adtally/adtally/internal/clickhouse"
+	"github.com/adtally/adtally/query/cache"
+	"github.com/adtally/adtally/query/jobs"
+	"github.com/adtally/adtally/query/limit"
 )
 
 // Config says where reports are served and how much one key may ask.
 type Config struct {
 	Listen     string        `help:"Address for reports (host:port)." default:"127.0.0.1:8081"`
 	Timeout    time.Duration `help:"Time allowed for one report." default:"30s"`
-	MaxReports int           `help:"Reports of one key that may run at once; more are answered 429." default:"8"`
 	Skew       time.Duration `help:"How far the brokers' clocks may differ; complete_through is behind the marks by it." default:"2s"`
+	MaxMemory  uint64        `help:"Bytes that one report may take in ClickHouse, sent as a setting where the user may send any." default:"2147483648"`
+	CacheBytes int           `help:"Bytes of answers kept to be sent again; 0 for none." default:"67108864"`
+	SecretFile string        `help:"File with a secret of 32 bytes in hex digits that signs cursors; the same on every instance. None means one that ends with the process." type:"path"`
+
+	// Secret is what SecretFile holds.
+	Secret []byte `kong:"-"`
+
+	limit.Config `embed:""`
+	Jobs         jobs.Config `embed:"" prefix:"job-"`
 }
 
 // Validate reports settings that cannot work.
@@ -32,6 +45,10 @@ func (c *Config) Validate() error {
 		return errors.New("--query-timeout must be more than 0")
 	case c.MaxReports < 1:
 		return errors.New("--query-max-reports must be at least 1")
+	case c.MaxWaiting < 0 || c.MaxWait < 0 || c.Rate < 0 || c.CostRate < 0 || c.MaxCost < 0:
+		return errors.New("--query-max-waiting, --query-max-wait, --query-rate, --query-cost-rate and --query-max-cost cannot be negative")
+	case c.CacheBytes < 0:
+		return errors.New("--query-cache-bytes cannot be negative")
 	case c.Skew < 0:
 		return errors.New("--query-skew cannot be negative")
 	}
@@ -45,6 +62,8 @@ type Keys interface {
 	Lookup(ctx context.Context, bearer string) (access.Grant, error)
 	// Account returns an advertiser's account, or the defaults.
 	Account(advertiser uint64) access.Account
+	// Accounts lists the advertisers that have an account.
+	Accounts() []access.Account
 }
 
 // Server answers reports over HTTP.
@@ -55,13 +74,19 @@ type Server struct {
 	log      zerolog.Logger
 	versions *versions
 	closes   Closes
-	limiter  *limiter
+	limiter  *limit.Limiter
+	cache    *cache.Cache
+	jobs     *jobs.Manager // nil without a directory
+	graph    http.Handler
+	secret   []byte
+	// settable says whether our user may send settings: 0 not known, 1 yes, 2 no.
+	settable atomic.Int32
 	metrics  *serverMetrics
 	handler  http.Handler
 }
 
 // New returns a Server that reads from conn, whose user needs no more than
-// SELECT and may be read-only: no settings are sent.
+// SELECT and may be read-only: limits are sent as settings where it may set any.
 func New(cfg Config, conn clickhouse.Conn, keys Keys, log zerolog.Logger, set *metrics.Set) *Server {
 	s := &Server{
 		cfg:      cfg,
@@ -70,10 +95,21 @@ func New(cfg Config, conn clickhouse.Conn, keys Keys, log zerolog.Logger, set *m
 		log:      log,
 		versions: newVersions(books.NewReader(conn)),
 		closes:   noCloses{},
-		limiter:  newLimiter(cfg.MaxReports),
+		limiter:  limit.New(cfg.Config),
+		cache:    cache.New(cfg.CacheBytes),
+		secret:   cfg.Secret,
 		metrics:  newServerMetrics(set),
 	}
-	set.NewGauge("adtally_query_reports_running", func() float64 { return float64(s.limiter.total()) })
+	if len(s.secret) == 0 {
+		s.secret = make([]byte, 32)
+		_, _ = rand.Read(s.secret) // never fails: it ends the process instead
+	}
+	if cfg.Jobs.Dir != "" {
+		s.jobs = jobs.New(cfg.Jobs, s.runJob, log, set)
+	}
+	s.graph = s.newGraph()
+	set.NewGauge("adtally_query_reports_running", func() float64 { return float64(s.limiter.Running()) })
+	set.NewGauge("adtally_query_cache_bytes", func() float64 { return float64(s.cache.Bytes()) })
 	s.handler = s.routes()
 	return s
 }
@@ -99,11 +135,16 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(zerolog.NewSlogHandler(s.log), slog.LevelDebug),
 	}
+	jobsCtx, stopJobs := context.WithCancel(ctx)
+	defer stopJobs()
+	jobsEnded := make(chan error, 1)
+	go func() { jobsEnded <- s.runJobs(jobsCtx) }()
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(ln) }()
 	select {
 	case err := <-served:
-		return fmt.Errorf("serve reports: %w", err)
+		stopJobs()
+		return errors.Join(fmt.Errorf("serve reports: %w", err), <-jobsEnded)
 	case <-ctx.Done():
 	}
 	// The grace is longer than a report may take, so only a client that does not
@@ -117,5 +158,12 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	if serveErr := <-served; !errors.Is(serveErr, http.ErrServerClosed) {
 		err = errors.Join(err, serveErr)
 	}
-	return err
+	return errors.Join(err, <-jobsEnded)
+}
+
+func (s *Server) runJobs(ctx context.Context) error {
+	if s.jobs == nil {
+		return nil
+	}
+	return s.jobs.Run(ctx)
 }

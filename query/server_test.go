@@ -175,7 +175,7 @@ func TestStorageAway(t *testing.T) {
 func TestTooManyReportsOfOneKey(t *testing.T) {
 	conn := &deadConn{err: io.EOF, block: make(chan struct{})}
 	cfg := testConfig()
-	cfg.MaxReports = 3
+	cfg.MaxReports, cfg.MaxWaiting = 3, 0
 	url := serve(t, cfg, conn, newFixedKeys(), zerolog.Nop())
 	codes := make(chan int, 20)
 	var running sync.WaitGroup

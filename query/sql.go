@@ -60,7 +60,7 @@ func newStatement(r *Report) *statement {
 	if s.totals {
 		text += "\nGROUP BY " + strings.Join(groupKeys(r), ", ") + " WITH TOTALS"
 	}
-	text += "\nHAVING sum(gross) > 0"
+	text = b.following(r, text+"\nHAVING sum(gross) > 0")
 	if s.totals {
 		text += "\nORDER BY " + strings.Join(sortKeys(r), ", ")
 	}

@@ -1,10 +1,13 @@
 package access
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -69,7 +72,13 @@ type directoryState struct {
 type knownKey struct {
 	hash    string
 	revoked bool
+	expires time.Time // zero for never
 	grant   Grant
+}
+
+// ended says that the key is no longer taken.
+func (k *knownKey) ended() bool {
+	return k.revoked || !k.expires.IsZero() && !time.Now().Before(k.expires)
 }
 
 // noKey stands for a key that does not exist. Its hash is that of no text, and
@@ -168,7 +177,7 @@ func (d *Directory) load(ctx context.Context) (*directoryState, error) {
 		accounts: make(map[uint64]Account, len(accounts)),
 	}
 	for _, row := range keys {
-		state.keys[row.KeyID] = knownKey{hash: row.SecretSHA256, revoked: row.Revoked, grant: row.grant()}
+		state.keys[row.KeyID] = knownKey{hash: row.SecretSHA256, revoked: row.Revoked, expires: row.expiry(), grant: row.grant()}
 	}
 	for _, row := range accounts {
 		state.accounts[row.Advertiser] = row.account()
@@ -200,7 +209,7 @@ func (d *Directory) Lookup(ctx context.Context, bearer string) (Grant, error) {
 	if !found {
 		key = noKey
 	}
-	if !sameHash(key.hash, hashKeyText(bearer)) || key.revoked {
+	if !sameHash(key.hash, hashKeyText(bearer)) || key.ended() {
 		d.unknown.Inc()
 		return Grant{}, ErrUnknownKey
 	}
@@ -257,4 +266,15 @@ func (d *Directory) Account(advertiser uint64) Account {
 		}
 	}
 	return defaultAccount(advertiser)
+}
+
+// Accounts lists the advertisers that have an account, by id.
+func (d *Directory) Accounts() []Account {
+	state := d.state.Load()
+	if state == nil {
+		return nil
+	}
+	list := slices.Collect(maps.Values(state.accounts))
+	slices.SortFunc(list, func(a, b Account) int { return cmp.Compare(a.Advertiser, b.Advertiser) })
+	return list
 }

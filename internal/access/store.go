@@ -32,6 +32,8 @@ type Key struct {
 	Advertisers []uint64
 	// Created is when the key was made.
 	Created time.Time
+	// Expires is when the key ends by itself; zero means never.
+	Expires time.Time
 	// Revoked says that the key is no longer taken.
 	Revoked bool
 }
@@ -46,6 +48,8 @@ type KeySpec struct {
 	All bool
 	// Advertisers are the advertisers to cover; at least one unless All.
 	Advertisers []uint64
+	// Expires is when the key ends by itself; zero means never.
+	Expires time.Time
 }
 
 func (s KeySpec) validate() error {
@@ -56,6 +60,8 @@ func (s KeySpec) validate() error {
 		return errors.New("key: name advertisers or all of them, not both")
 	case !s.All && len(s.Advertisers) == 0:
 		return errors.New("key: name an advertiser, or all of them")
+	case !s.Expires.IsZero() && s.Expires.Before(time.Now()):
+		return errors.New("key: it would have expired already")
 	case slices.Contains(s.Advertisers, 0):
 		return errors.New("key: advertiser 0 does not exist")
 	}
@@ -124,6 +130,34 @@ func (s *Store) RevokeKey(ctx context.Context, id string) error {
 		return fmt.Errorf("revoke key %s: %w", id, err)
 	}
 	return nil
+}
+
+// RotateKey makes a key that allows what the old one does, and lets the old one
+// live on for the overlap, or less if it ends before. The new key's life begins
+// anew: expires is when it ends, zero for never.
+func (s *Store) RotateKey(ctx context.Context, id string, overlap time.Duration, expires time.Time) (text string, key Key, err error) {
+	old, err := s.keyRow(ctx, id)
+	if err != nil {
+		return "", Key{}, fmt.Errorf("rotate key: %w", err)
+	}
+	end := time.Now().Add(overlap)
+	if last := old.expiry(); old.Revoked || !last.IsZero() && last.Before(time.Now()) {
+		return "", Key{}, fmt.Errorf("rotate key %s: %w", id, ErrRevoked)
+	} else if !last.IsZero() && last.Before(end) {
+		end = last
+	}
+	text, key, err = s.CreateKey(ctx, KeySpec{
+		Name: old.Name, Scopes: old.scopes(), All: old.AllAdvertisers, Advertisers: old.Advertisers, Expires: expires,
+	})
+	if err != nil {
+		return "", Key{}, err
+	}
+	old.Expires = storedExpiry(end)
+	old.Version = nextVersion(old.Version)
+	if err := s.putKey(ctx, old); err != nil {
+		return "", Key{}, fmt.Errorf("rotate key %s: %w", id, err)
+	}
+	return text, key, nil
 }
 
 // ListKeys returns every key, revoked ones too, the oldest first.

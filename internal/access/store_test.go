@@ -256,3 +256,42 @@ func TestLookupEndsWithItsContext(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestKeysAreRotatedAndExpire(t *testing.T) {
+	writer, reader := newTables(t)
+	store, d := NewStore(writer), runDirectory(t, reader)
+	eventually(t, 5*time.Second, "ready", d.Ready)
+	taken := func(text string) bool {
+		_, err := d.Lookup(t.Context(), text)
+		if err != nil && !errors.Is(err, ErrUnknownKey) {
+			t.Fatal(err)
+		}
+		return err == nil
+	}
+	first, key, err := store.CreateKey(t.Context(), KeySpec{Name: "dashboard", Scopes: ScopeReport, Advertisers: []uint64{7}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, successor, err := store.RotateKey(t.Context(), key.ID, 2*time.Second, time.Time{})
+	if err != nil || successor.Name != "dashboard" || successor.Scopes != ScopeReport || !slices.Equal(successor.Advertisers, []uint64{7}) || !successor.Expires.IsZero() {
+		t.Fatalf("rotate: %+v %v", successor, err)
+	}
+	if !taken(second) {
+		t.Error("the new key is not taken")
+	}
+	eventually(t, 10*time.Second, "the old key ends", func() bool { return !taken(first) })
+	if !taken(second) {
+		t.Error("the new key ended with the old one")
+	}
+	if _, _, err := store.RotateKey(t.Context(), key.ID, time.Hour, time.Time{}); !errors.Is(err, ErrRevoked) {
+		t.Errorf("a key that ended is rotated: %v", err)
+	}
+	if _, _, err := store.CreateKey(t.Context(), KeySpec{Scopes: ScopeReport, All: true, Expires: time.Now().Add(-time.Second)}); err == nil {
+		t.Error("a key that has expired is made")
+	}
+	short, _, err := store.CreateKey(t.Context(), KeySpec{Scopes: ScopeReport, All: true, Expires: time.Now().Add(2 * time.Second)})
+	if err != nil || !taken(short) {
+		t.Fatalf("a key with an end: %v", err)
+	}
+	eventually(t, 10*time.Second, "it ends", func() bool { return !taken(short) })
+}

@@ -11,10 +11,10 @@ import (
 )
 
 const (
-	selectKeys = `SELECT key_id, secret_sha256, name, scopes, all_advertisers, advertisers, created, revoked, version
+	selectKeys = `SELECT key_id, secret_sha256, name, scopes, all_advertisers, advertisers, created, expires, revoked, version
 FROM api_keys FINAL ORDER BY key_id`
 	insertKey = `INSERT INTO api_keys
-(key_id, secret_sha256, name, scopes, all_advertisers, advertisers, created, revoked, version)`
+(key_id, secret_sha256, name, scopes, all_advertisers, advertisers, created, expires, revoked, version)`
 	selectAccounts = `SELECT advertiser, name, currency, timezone, version FROM accounts FINAL ORDER BY advertiser`
 	insertAccount  = `INSERT INTO accounts (advertiser, name, currency, timezone, version)`
 )
@@ -28,6 +28,7 @@ type keyRow struct {
 	AllAdvertisers bool      `ch:"all_advertisers"`
 	Advertisers    []uint64  `ch:"advertisers"`
 	Created        time.Time `ch:"created"`
+	Expires        time.Time `ch:"expires"` // the start of 1970 means never
 	Revoked        bool      `ch:"revoked"`
 	Version        uint64    `ch:"version"`
 }
@@ -44,8 +45,26 @@ func newKeyRow(text string, spec KeySpec) keyRow {
 		AllAdvertisers: spec.All,
 		Advertisers:    slices.Compact(advertisers),
 		Created:        time.Now().UTC().Truncate(time.Millisecond),
+		Expires:        storedExpiry(spec.Expires),
 		Version:        nextVersion(0),
 	}
+}
+
+var never = time.Unix(0, 0).UTC()
+
+func storedExpiry(t time.Time) time.Time {
+	if t.IsZero() {
+		return never
+	}
+	return t.UTC().Truncate(time.Millisecond)
+}
+
+// expiry is when the key ends, or the zero time.
+func (r *keyRow) expiry() time.Time {
+	if r.Expires.Unix() <= 0 {
+		return time.Time{}
+	}
+	return r.Expires.UTC()
 }
 
 // scopes leaves out names that a newer version may have written: not knowing a
@@ -61,7 +80,7 @@ func (r *keyRow) scopes() Scope {
 func (r *keyRow) key() Key {
 	return Key{
 		ID: r.KeyID, Name: r.Name, Scopes: r.scopes(), All: r.AllAdvertisers,
-		Advertisers: slices.Clone(r.Advertisers), Created: r.Created, Revoked: r.Revoked,
+		Advertisers: slices.Clone(r.Advertisers), Created: r.Created, Expires: r.expiry(), Revoked: r.Revoked,
 	}
 }
 

@@ -1,0 +1,215 @@
+package query
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"math"
+	"net/http"
+
+	"github.com/adtally/adtally/internal/access"
+	"github.com/adtally/adtally/query/experiment"
+)
+
+// outcomes are the rates that variants are compared by.
+var outcomes = []string{"ctr", "viewability", "conversion_rate"}
+
+// experimentRequest asks how a campaign's variants did.
+type experimentRequest struct {
+	Advertiser json.RawMessage `json:"advertiser"`
+	Campaign   json.RawMessage `json:"campaign"`
+	Start      string          `json:"start"`
+	End        string          `json:"end"`
+	Timezone   string          `json:"timezone"`
+	Metric     string          `json:"metric"`
+	Control    *string         `json:"control"`
+	Confidence *float64        `json:"confidence"`
+	AsOf       string          `json:"as_of"`
+}
+
+type experimentAnswer struct {
+	Metric     string          `json:"metric"`
+	Control    string          `json:"control"`
+	Confidence float64         `json:"confidence"`
+	Variants   []variantAnswer `json:"variants"`
+	Method     string          `json:"method"`
+	Meta       json.RawMessage `json:"meta"`
+}
+
+type variantAnswer struct {
+	Variant   string `json:"variant"`
+	Trials    int64  `json:"trials"`
+	Successes int64  `json:"successes"`
+	// Rate and the bounds of its interval; a rate without trials is null.
+	Rate *float64 `json:"rate"`
+	Low  float64  `json:"low"`
+	High float64  `json:"high"`
+	// Against is the comparison with the control; the control itself has none.
+	Against *againstControl `json:"against_control,omitempty"`
+}
+
+type againstControl struct {
+	Difference *float64 `json:"difference"`
+	Lift       *float64 `json:"lift"`
+	Z          float64  `json:"z"`
+	PValue     float64  `json:"p_value"`
+}
+
+const experimentMethod = "Rates with Wilson score intervals; two-sided two-proportion z-test with the pooled rate against the control. " +
+	"P values are not adjusted for several variants."
+
+// maxVariants bounds an answer.
+const maxVariants = 1000
+
+func (s *Server) postExperiment(w http.ResponseWriter, r *http.Request, grant access.Grant) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBodyBytes))
+	if err != nil {
+		bodyProblem(err).write(w, requestIDOf(w))
+		return
+	}
+	ctx, cancel := withTimeout(r.Context(), s.cfg.Timeout)
+	defer cancel()
+	answer, err := s.experiment(ctx, grant, body, requestIDOf(w))
+	if err != nil {
+		s.fail(w, r, timedOut(ctx, err))
+		return
+	}
+	writeJSONValue(w, answer)
+}
+
+func (s *Server) experiment(ctx context.Context, grant access.Grant, body []byte, requestID string) (*experimentAnswer, error) {
+	asked, problem := decodeExperiment(body)
+	if problem != nil {
+		return nil, problem
+	}
+	metric := reports.metric(asked.Metric)
+	trials, successes := countNamed(metric.per), countNamed(metric.of)
+	limit := int64(maxVariants)
+	report, problem := s.newReport(Request{
+		Advertiser: textOf(asked.Advertiser), Start: asked.Start, End: asked.End, Timezone: asked.Timezone, AsOf: asked.AsOf,
+		Dimensions: []string{"variant"}, Metrics: []string{trials, successes}, Limit: &limit,
+		Filters: []Filter{{Dimension: "campaign", Op: opEq, Values: []string{textOf(asked.Campaign)}}},
+	}, grant)
+	if problem != nil {
+		return nil, problem.renamed("filters[0].values[0]", "campaign")
+	}
+	leave, err := s.enter(ctx, report)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	answer, err := s.ask(ctx, grant, report, requestID)
+	if err != nil {
+		return nil, err
+	}
+	return asked.compare(answer)
+}
+
+// countNamed is the metric that shows a measure as it is.
+func countNamed(m *measure) string {
+	for i := range reports.metrics {
+		if reports.metrics[i].kind == kindCount && reports.metrics[i].of == m {
+			return reports.metrics[i].name
+		}
+	}
+	panic("BUG: a rate of what is not counted")
+}
+
+func decodeExperiment(body []byte) (*experimentRequest, *Problem) {
+	asked := &experimentRequest{Metric: "ctr"}
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	if err := d.Decode(asked); err != nil {
+		if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+			return nil, wantsType(wrong.Field, "a "+wrong.Type.String())
+		}
+		return nil, badField("", "invalid_json", "The body cannot be read: "+err.Error()+".").allowing(
+			[]string{"advertiser", "as_of", "campaign", "confidence", "control", "end", "metric", "start", "timezone"})
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return nil, badField("", "invalid_json", "Something follows the object.")
+	}
+	if m := reports.metric(asked.Metric); m == nil || m.kind != kindRate {
+		return nil, unknownName("metric", "unknown_metric", asked.Metric, outcomes)
+	}
+	if len(asked.Campaign) == 0 {
+		return nil, badField("campaign", "missing_field", "An experiment needs a campaign.")
+	}
+	if asked.Confidence == nil {
+		usual := 0.95
+		asked.Confidence = &usual
+	}
+	if c := *asked.Confidence; c < 0.5 || c > 0.9999 {
+		return nil, badField("confidence", "invalid_confidence", "confidence is from 0.5 to 0.9999.")
+	}
+	return asked, nil
+}
+
+// textOf reads an id that is a string or a number.
+func textOf(raw json.RawMessage) string { return string(bytes.Trim(raw, `"`)) }
+
+// renamed says which field of another request is at fault.
+func (p *Problem) renamed(from, to string) *Problem {
+	if p.Field == from {
+		p.Field = to
+	}
+	return p
+}
+
+func (q *experimentRequest) compare(a *Answer) (*experimentAnswer, error) {
+	out := &experimentAnswer{Metric: q.Metric, Confidence: *q.Confidence, Variants: []variantAnswer{}, Method: experimentMethod}
+	out.Meta = metaJSON(a)
+	counts := map[string]experiment.Counts{}
+	var names []string
+	for _, b := range a.batches {
+		for row := range b.Rows {
+			name := textAt(&b.Vectors[0], row)
+			names = append(names, name)
+			counts[name] = experiment.Counts{Trials: b.Vectors[1].Ints[row], Successes: b.Vectors[2].Ints[row]}
+		}
+	}
+	if len(names) == 0 {
+		return out, nil
+	}
+	out.Control = names[0]
+	if q.Control != nil {
+		out.Control = *q.Control
+		if _, ok := counts[out.Control]; !ok {
+			return nil, unknownName("control", "unknown_variant", out.Control, names)
+		}
+	}
+	for _, name := range names {
+		v, err := showVariant(name, counts[name], counts[out.Control], *q.Confidence, name == out.Control)
+		if errors.Is(err, experiment.ErrCounts) {
+			return nil, newProblem(http.StatusUnprocessableEntity, "no_proportion",
+				"Variant "+quote(name)+" has more successes than trials, so "+q.Metric+" is no proportion there.")
+		}
+		out.Variants = append(out.Variants, v)
+	}
+	return out, nil
+}
+
+func showVariant(name string, c, control experiment.Counts, confidence float64, isControl bool) (variantAnswer, error) {
+	v := variantAnswer{Variant: name, Trials: c.Trials, Successes: c.Successes, Rate: finite(c.Rate())}
+	interval, err := experiment.Wilson(c, confidence)
+	if err != nil {
+		return v, err
+	}
+	v.Low, v.High = interval.Low, interval.High
+	if isControl {
+		return v, nil
+	}
+	test, err := experiment.Compare(control, c)
+	v.Against = &againstControl{Difference: finite(test.Difference), Lift: finite(test.Lift), Z: test.Z, PValue: test.P}
+	return v, err
+}
+
+// finite is nil for what JSON cannot say.
+func finite(x float64) *float64 {
+	if math.IsNaN(x) || math.IsInf(x, 0) {
+		return nil
+	}
+	return &x
+}
