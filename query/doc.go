@@ -1,8 +1,8 @@
 // Package query answers reports over the tables that aggregate writes.
 //
 // The path of one report: bearer key → Grant → Request (JSON or URL) → Report
-// (validated, with its tenant) → statement (SQL and parameters) → rows → JSON or
-// CSV.
+// (validated, with its tenant) → limits → statement (SQL and parameters) → blocks
+// of columns → export (JSON, CSV, Arrow, Parquet).
 //
 // What is not obvious:
 //

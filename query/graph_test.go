@@ -26,10 +26,11 @@ func graphAsk(t *testing.T, url, key, query string) (data map[string]any, errors
 	if err := json.Unmarshal(text, &got); err != nil {
 		t.Fatalf("%s: %v", text, err)
 	}
+	var all strings.Builder
 	for _, e := range got.Errors {
-		errors += fmt.Sprintf("%v %s;", e.Extensions["code"], e.Message)
+		fmt.Fprintf(&all, "%v %s;", e.Extensions["code"], e.Message)
 	}
-	return got.Data, errors
+	return got.Data, all.String()
 }
 
 const graphArgs = `start:"2026-11-01", end:"2026-11-08"`

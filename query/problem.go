@@ -81,7 +81,7 @@ func (p *Problem) write(w http.ResponseWriter, requestID string) {
 		h.Set("Retry-After", strconv.Itoa(p.retryAfter))
 	}
 	w.WriteHeader(p.Status)
-	_, _ = w.Write(body) // the client may be gone
+	_, _ = w.Write(body) //nolint:gosec // the client may be gone; JSON, whose type is not guessed
 }
 
 // quote shows a bounded piece of what the client sent.

@@ -2,14 +2,14 @@ package cache
 
 import (
 	"bytes"
-	"fmt"
+	"strconv"
 	"testing"
 )
 
 func TestCacheIsBounded(t *testing.T) {
 	c := New(64 << 10)
 	for i := range 1000 {
-		c.Put(NewKey(fmt.Sprint(i)), &Entry{Body: bytes.Repeat([]byte{byte(i)}, i%5000)})
+		c.Put(NewKey(strconv.Itoa(i)), &Entry{Body: bytes.Repeat([]byte{byte(i)}, i%5000)})
 		if c.Bytes() > 64<<10 {
 			t.Fatalf("%d bytes after %d entries", c.Bytes(), i)
 		}

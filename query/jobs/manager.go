@@ -250,7 +250,7 @@ func (m *Manager) attempt(ctx context.Context, j Job) {
 		return
 	default:
 		m.log.Error().Err(err).Str("job", j.ID).Msg("report job failed")
-		j.fail("job_failed", "The job did not end in "+fmt.Sprint(maxAttempts)+" attempts; its id finds the reason.")
+		j.fail("job_failed", fmt.Sprintf("The job did not end in %d attempts; its id finds the reason.", maxAttempts))
 	}
 	j.Finished = time.Now().UTC()
 	j.Expires = j.Finished.Add(m.cfg.Keep)
