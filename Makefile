@@ -78,6 +78,10 @@ arrows: ## prove that the lint arrows catch a planted violation
 fuzz: ## fuzz every target for FUZZTIME (60s)
 	@./scripts/fuzz.sh $(FUZZTIME)
 
+.PHONY: mutants
+mutants: ## plant known mistakes and check that the tests notice each
+	@./scripts/mutants.sh
+
 .PHONY: bench
 bench: build ## side-by-side benchmarks, printed and written to bench/results
 	@./bench/run.sh

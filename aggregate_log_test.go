@@ -73,6 +73,13 @@ func poison(t *testing.T, c *counting) {
 	if n := c.count("SELECT toUInt64(sum(mark_poison)) FROM ledger WHERE topic_id = ? AND kafka_partition = 2", c.id()); n != uint64(len(bad)) {
 		t.Errorf("marks of partition 2 tell of %d poison records, want %d", n, len(bad))
 	}
+	where := func(place string) float64 {
+		return w.metric(`adtally_conservation_events{partition="2",place="` + place + `"}`)
+	}
+	c.wait("the conservation to be published", func() bool { return where("rejected") == float64(len(bad)) })
+	if where("counted") == 0 || where("missing") != 0 {
+		t.Errorf("%v are counted and %v missing", where("counted"), where("missing"))
+	}
 	for _, rec := range c.records(c.cfg.RejectedTopic(), len(bad)) {
 		var r struct{ Reason, Route, Detail string }
 		if err := json.Unmarshal(rec.Value, &r); err != nil || r.Reason != "not_an_event" || r.Route != "aggregate" || !strings.Contains(r.Detail, "partition 2 offset ") {

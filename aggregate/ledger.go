@@ -21,8 +21,10 @@ const (
 	firstLineage = uint32(1)
 	// queryTimeout bounds the small reads around it.
 	queryTimeout = 15 * time.Second
-	// recentDays is how far back marks are looked for at first.
-	recentDays = 2
+	// auditTimeout bounds the reading of marks: millions of them in a day.
+	auditTimeout = time.Minute
+	// recentDays is how far back before the last day marks are looked for.
+	recentDays = 1
 )
 
 // Ledger is the Store and the Owners in ClickHouse. Insert belongs to one
@@ -95,10 +97,20 @@ func sameTopic(known, t Topic) error {
 // is counted. Marks that overlap are a refusal, as then a span is counted twice
 // and only a person can say which block is wrong.
 func (l *Ledger) Positions(ctx context.Context, t Topic, partitions []int32) (map[int32]Position, error) {
+	ctx, cancel := context.WithTimeout(ctx, auditTimeout)
+	defer cancel()
+	first, last, err := ledger.Days(ctx, l.conn, ledger.Topic{ID: t.ID, Lineage: t.Lineage})
+	if err != nil {
+		return nil, err
+	}
 	// Most often every partition has recent marks, which follow on from those
 	// before them.
+	days := []time.Time{last.AddDate(0, 0, -recentDays), {}}
+	if !days[0].After(first) {
+		days = days[1:] // that is all there is
+	}
 	positions := make(map[int32]Position, len(partitions))
-	for _, since := range []time.Time{time.Now().AddDate(0, 0, -recentDays), {}} {
+	for _, since := range days {
 		if err := l.read(ctx, t, since, partitions, positions); err != nil {
 			return nil, err
 		}
@@ -117,8 +129,6 @@ func (l *Ledger) Positions(ctx context.Context, t Topic, partitions []int32) (ma
 // read adds the positions that the marks since a day tell of, where none is
 // known yet.
 func (l *Ledger) read(ctx context.Context, t Topic, since time.Time, partitions []int32, positions map[int32]Position) error {
-	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
-	defer cancel()
 	found, err := ledger.Audit(ctx, l.conn, ledger.Topic{ID: t.ID, Lineage: t.Lineage}, ledger.Extent{Since: since, MarksOnly: true})
 	if err != nil {
 		return fmt.Errorf("read positions: %w", err)

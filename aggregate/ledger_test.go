@@ -3,11 +3,8 @@ package aggregate
 import (
 	"context"
 	"errors"
-	"io"
-	"net"
 	"os"
 	"slices"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -71,6 +68,7 @@ func TestLedger(t *testing.T) {
 	t.Run("columns are the table's", func(t *testing.T) { columnsAreTheTables(t, conn) })
 	t.Run("topic", func(t *testing.T) { topicIsRecorded(t, NewLedger(conn, "test")) })
 	t.Run("positions", func(t *testing.T) { positionsFollowTheMarks(t, conn) })
+	t.Run("old positions", func(t *testing.T) { oldPositionsAreFound(t, conn) })
 	t.Run("gaps", func(t *testing.T) { gapsAreTold(t, conn) })
 	t.Run("broken chains", func(t *testing.T) { brokenChainsAreRefused(t, conn) })
 	t.Run("totals", func(t *testing.T) { marksHoldTheTotals(t, conn) })
@@ -184,6 +182,24 @@ func positionsFollowTheMarks(t *testing.T, conn clickhouse.Conn) {
 	}
 }
 
+// A partition that nobody has counted for days is found all the same.
+func oldPositionsAreFound(t *testing.T, conn clickhouse.Conn) {
+	t.Helper()
+	l := NewLedger(conn, "test")
+	topic := opened(t, l, "old")
+	later := func(s *Span, days int64) *Span {
+		s.FirstLAT += days * 24 * time.Hour.Milliseconds()
+		s.LastLAT += days * 24 * time.Hour.Milliseconds()
+		return s
+	}
+	insert(t, l, topic, testSpan(0, 0, 5), testSpan(1, 0, 3))
+	insert(t, l, topic, later(testSpan(0, 5, 7), 5))
+	insert(t, l, topic, later(testSpan(0, 7, 9), 9))
+	wantPosition(t, l, topic, 0, 9)
+	wantPosition(t, l, topic, 1, 3)
+	wantPosition(t, l, topic, 2, 0)
+}
+
 // What lies beyond a gap is counted, and only the gap is counted again.
 func gapsAreTold(t *testing.T, conn clickhouse.Conn) {
 	t.Helper()
@@ -262,63 +278,6 @@ func absentBlockIsOnlyFoundOut(t *testing.T, conn clickhouse.Conn) {
 		t.Fatal(err)
 	}
 	wantPosition(t, l, topic, 0, 5)
-}
-
-// cutter is a TCP proxy that passes bytes until it is told to lose answers.
-type cutter struct {
-	target string
-	// loseAnswers drops what the server says and cuts the connection.
-	loseAnswers atomic.Bool
-}
-
-func (c *cutter) start(t *testing.T) (addr string) {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = ln.Close() })
-	go func() {
-		for {
-			conn, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			go c.pass(conn)
-		}
-	}()
-	return ln.Addr().String()
-}
-
-func (c *cutter) pass(client net.Conn) {
-	defer client.Close()
-	server, err := net.Dial("tcp", c.target)
-	if err != nil {
-		return
-	}
-	defer server.Close()
-	go func() {
-		_, _ = io.Copy(server, client)
-		_ = server.(*net.TCPConn).CloseWrite()
-	}()
-	buf := make([]byte, 64<<10)
-	answers := 0
-	for {
-		n, err := server.Read(buf)
-		// The first answer to an insert is its header; what follows is the end
-		// of the query, which is lost when the block has landed.
-		if answers++; c.loseAnswers.Load() && answers > 2 {
-			return
-		}
-		if n > 0 {
-			if _, err := client.Write(buf[:n]); err != nil {
-				return
-			}
-		}
-		if err != nil {
-			return
-		}
-	}
 }
 
 func lostAnswersAreResolved(t *testing.T, server *testkit.ClickHouse, direct clickhouse.Conn) {

@@ -59,7 +59,7 @@ func (a *Aggregator) checkBooks(ctx context.Context) error {
 	if len(parts) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
+	ctx, cancel := context.WithTimeout(ctx, auditTimeout)
 	defer cancel()
 	found, err := a.store.Audit(ctx, a.topic)
 	if err != nil {

@@ -89,7 +89,7 @@ const batches = `
            sum(ledger.gross) AS row_gross, sum(ledger.net) AS row_net, sum(ledger.duplicate) AS row_duplicate,
            sum(ledger.invalid) AS row_invalid, sum(ledger.orphan) AS row_orphan, sum(ledger.spend_nanos) AS row_spend,
            sum(mark_gross) AS m_gross, sum(mark_net) AS m_net, sum(mark_spend_nanos) AS m_spend,
-           if(version = 0, row_duplicate, sum(mark_duplicate)) AS m_duplicate,
+           if(version = 0, %s, sum(mark_duplicate)) AS m_duplicate,
            if(version = 0, row_invalid, sum(mark_invalid)) AS m_invalid,
            if(version = 0, row_orphan, sum(mark_orphan)) AS m_orphan,
            toInt64(b_end - b_start) AS length,
@@ -128,16 +128,50 @@ FROM (
 GROUP BY kafka_partition
 ORDER BY kafka_partition`
 
+// chains sums up the marks without looking at each: they follow each other
+// exactly if the hashes of their starts, less those of their ends, leave the
+// first start and the last end. What is left otherwise is told as a break.
+const chains = `
+WITH argMin((length, ticks, mark_poison, mark_net, duplicate_, mark_invalid, mark_orphan, mark_synthetic, mark_spend_nanos, mark_pending), b_start) AS one,
+     if(min(b_start) = 0, tupleMultiplyByNumber(one, 0), one) AS at_first
+SELECT kafka_partition, count(), min(b_start) AS first, max(b_end) AS last, max(mark_lat), argMax(leader_epoch, b_end),
+       sum(length) - at_first.1, sum(ticks) - at_first.2, sum(mark_poison) - at_first.3, sum(mark_net) - at_first.4,
+       sum(duplicate_) - at_first.5, sum(mark_invalid) - at_first.6, sum(mark_orphan) - at_first.7,
+       sum(mark_synthetic) - at_first.8, sum(mark_spend_nanos) - at_first.9,
+       argMax(mark_pending, b_end) - at_first.10,
+       if(sum(intHash64(b_start)) - sum(intHash64(b_end)) = intHash64(first) - intHash64(last),
+          CAST([], 'Array(Tuple(UInt64, UInt64, UUID))'), [(first, last, any(batch_id))]),
+       CAST([], 'Array(Tuple(UInt64, UInt64, UUID))')
+FROM (
+    SELECT *, toInt64(b_end - b_start) AS length,
+           if(mark_version = 0, length - mark_gross, mark_ticks) AS ticks,
+           if(mark_version = 0, mark_gross - mark_net, mark_duplicate) AS duplicate_
+    FROM ledger
+    WHERE advertiser = 0 AND topic_id = {topic:UUID} AND lineage = {lineage:UInt32} AND lat_day >= {since:Date}
+)
+GROUP BY kafka_partition
+ORDER BY kafka_partition`
+
 // Audit reads the batches of a topic and says what is wrong with them. It
 // returns the partitions that have marks, by their number.
 func Audit(ctx context.Context, conn clickhouse.Conn, t Topic, e Extent) (partitions []Partition, err error) {
-	compare, only := differs, ""
-	if e.MarksOnly {
-		compare, only = "marks != 1", "AND advertiser = 0"
+	if !e.MarksOnly {
+		return read(ctx, conn, t, e, fmt.Sprintf(audit, MaxFaults, MaxFaults, fmt.Sprintf(batches, "row_duplicate", differs, "")))
 	}
+	partitions, err = read(ctx, conn, t, e, chains)
+	for i := range partitions {
+		if len(partitions[i].Faults) > 0 { // tells that there is one, not where
+			return read(ctx, conn, t, e, fmt.Sprintf(audit, MaxFaults, MaxFaults, fmt.Sprintf(batches, "m_gross - m_net", "marks != 1", "AND advertiser = 0")))
+		}
+	}
+	return partitions, err
+}
+
+// read runs a statement that answers partitions.
+func read(ctx context.Context, conn clickhouse.Conn, t Topic, e Extent, statement string) (partitions []Partition, err error) {
 	params := t.parameters()
 	params["since"] = sinceDay(e.Since)
-	rows, err := conn.Query(clickhouse.With(ctx, "", nil, params), fmt.Sprintf(audit, MaxFaults, MaxFaults, fmt.Sprintf(batches, compare, only)))
+	rows, err := conn.Query(clickhouse.With(ctx, "", nil, params), statement)
 	if err != nil {
 		return nil, fmt.Errorf("audit the ledger: %w", err)
 	}
@@ -156,6 +190,21 @@ func Audit(ctx context.Context, conn clickhouse.Conn, t Topic, e Extent) (partit
 		partitions = append(partitions, p)
 	}
 	return partitions, rows.Err()
+}
+
+// Days returns the first and the last day of broker time that the ledger has
+// batches of, zero times if it has none.
+func Days(ctx context.Context, conn clickhouse.Conn, t Topic) (first, last time.Time, err error) {
+	var marks uint64
+	row := conn.QueryRow(clickhouse.With(ctx, "", nil, t.parameters()),
+		"SELECT min(lat_day), max(lat_day), count() FROM ledger WHERE advertiser = 0 AND topic_id = {topic:UUID} AND lineage = {lineage:UInt32}")
+	if err := row.Scan(&first, &last, &marks); err != nil {
+		return first, last, fmt.Errorf("read the days of the ledger: %w", err)
+	}
+	if marks == 0 {
+		return time.Time{}, time.Time{}, nil
+	}
+	return first, last, nil
 }
 
 func sinceDay(t time.Time) string {
