@@ -107,7 +107,9 @@ func (b *blockReader) take(rows int) *block {
 	}
 	if b.spend != nil {
 		out.spend = toNumbers(b.spend.Take())
-		out.first, out.last = takeKey(b.first), takeKey(b.last)
+		if rows == 1 { // only the totals are asked for their currencies
+			out.first, out.last = takeKey(b.first), takeKey(b.last)
+		}
 	}
 	return out
 }
@@ -136,7 +138,8 @@ func zeroBlock(r *Report, st *statement) *block {
 	return b
 }
 
-// mixed says that a row's spend is in more than one currency.
+// mixed says that a row's spend is in more than one currency. It is known of a
+// block of one row.
 func (b *block) mixed(row int) bool { return textAt(&b.first, row) != textAt(&b.last, row) }
 
 func textAt(v *export.Vector, row int) string {
@@ -154,8 +157,8 @@ func (b *block) batch(r *Report, st *statement) *export.Batch {
 	}
 	out.Vectors = append(out.Vectors, b.keys...)
 	var mixed []bool
-	if st.money && (b.totals || !r.groupsByCurrency()) {
-		mixed = b.mixedRows()
+	if st.money && b.totals && b.mixed(0) {
+		mixed = []bool{true} // rows are of one currency each, or there is no answer
 	}
 	for _, m := range r.metrics {
 		of, per := slices.Index(st.measures, m.of), slices.Index(st.measures, m.per)
@@ -190,19 +193,4 @@ func (b *block) finality(r *Report) export.Vector {
 		}
 	}
 	return v
-}
-
-// mixedRows marks the rows whose spend is in more than one currency, or returns
-// nil if there are none.
-func (b *block) mixedRows() []bool {
-	var mixed []bool
-	for row := range b.rows {
-		if b.mixed(row) {
-			if mixed == nil {
-				mixed = make([]bool, b.rows)
-			}
-			mixed[row] = true
-		}
-	}
-	return mixed
 }
