@@ -60,6 +60,7 @@ var sections = []section{
 	{"replay", replay},
 	{"java", java},
 	{"rows", rows},
+	{"fresh", fresh},
 }
 
 func run(args []string) error {
