@@ -33,16 +33,72 @@ type uniques struct {
 	store Uniques
 	log   zerolog.Logger
 
-	mu      sync.Mutex
-	cells   map[cellOf][]uint64
-	waiting int
+	mu sync.Mutex
+	userCells
+	// places are the cells of the rows of the delta that is being added.
+	places []int32
 
 	written, dropped *metrics.Counter
 }
 
+// userCells are users by cell: the cells, and which of them saw whom.
+type userCells struct {
+	index map[cellOf]int32
+	cells []cellOf
+	views []view
+}
+
+// view says that the user saw something of the cell with that number.
+type view struct {
+	user uint64
+	cell int32
+}
+
+// cell returns the number of a cell. c's texts are copied.
+func (u *userCells) cell(c cellOf) int32 {
+	at, known := u.index[c]
+	if !known {
+		if u.index == nil {
+			u.index = make(map[cellOf]int32)
+		}
+		c.country, c.device = strings.Clone(c.country), strings.Clone(c.device)
+		at = int32(len(u.cells))
+		u.index[c] = at
+		u.cells = append(u.cells, c)
+	}
+	return at
+}
+
+// list returns each cell with its users, each of them once.
+func (u *userCells) list() []Users {
+	ends := make([]int, len(u.cells)+1)
+	for _, v := range u.views {
+		ends[v.cell+1]++
+	}
+	for i := range u.cells {
+		ends[i+1] += ends[i]
+	}
+	hashes := make([]uint64, len(u.views))
+	next := slices.Clone(ends)
+	for _, v := range u.views {
+		hashes[next[v.cell]] = v.user
+		next[v.cell]++
+	}
+	list := make([]Users, len(u.cells))
+	for i, c := range u.cells {
+		of := hashes[ends[i]:ends[i+1]]
+		slices.Sort(of)
+		list[i] = Users{
+			Advertiser: c.advertiser, Campaign: c.campaign, Country: c.country, Device: c.device, Quarter: c.quarter,
+			Hashes: slices.Compact(of),
+		}
+	}
+	return list
+}
+
 func newUniques(store Uniques, log zerolog.Logger, set *metrics.Set) *uniques {
 	return &uniques{
-		store: store, log: log, cells: make(map[cellOf][]uint64),
+		store: store, log: log,
 		written: set.NewCounter("adtally_aggregate_users_written_total"),
 		dropped: set.NewCounter("adtally_aggregate_users_dropped_total"),
 	}
@@ -56,21 +112,24 @@ func (u *uniques) add(d *window.Delta) {
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	const unknown = -1
+	u.places = slices.Grow(u.places[:0], d.Len())[:d.Len()]
+	for i := range u.places {
+		u.places[i] = unknown
+	}
 	var row window.Row
 	for i, of := range users {
-		if u.waiting >= maxUsers {
+		if len(u.views) >= maxUsers {
 			u.dropped.Add(len(users) - i)
 			return
 		}
-		if i == 0 || users[i-1].Row != of.Row {
+		at := u.places[of.Row]
+		if at == unknown {
 			d.Row(int(of.Row), &row)
+			at = u.cell(cellOf{row.Advertiser, row.Campaign, row.Country, row.Device, row.Minute / 15 * 15 * 60})
+			u.places[of.Row] = at
 		}
-		cell := cellOf{
-			advertiser: row.Advertiser, campaign: row.Campaign, country: strings.Clone(row.Country), device: strings.Clone(row.Device),
-			quarter: row.Minute / 15 * 15 * 60,
-		}
-		u.cells[cell] = append(u.cells[cell], of.User)
-		u.waiting++
+		u.views = append(u.views, view{of.User, at})
 	}
 }
 
@@ -92,20 +151,14 @@ func (u *uniques) run(ctx context.Context) {
 // write writes what waits; what cannot be written waits on.
 func (u *uniques) write() {
 	u.mu.Lock()
-	cells, n := u.cells, u.waiting
-	u.cells, u.waiting = make(map[cellOf][]uint64), 0
+	taken := u.userCells
+	u.userCells = userCells{}
 	u.mu.Unlock()
+	n := len(taken.views)
 	if n == 0 {
 		return
 	}
-	list := make([]Users, 0, len(cells))
-	for c, users := range cells {
-		slices.Sort(users)
-		list = append(list, Users{
-			Advertiser: c.advertiser, Campaign: c.campaign, Country: c.country, Device: c.device, Quarter: c.quarter,
-			Hashes: slices.Compact(users),
-		})
-	}
+	list := taken.list()
 	ctx, cancel := context.WithTimeout(context.Background(), queryTimeout)
 	defer cancel()
 	err := u.store.InsertUsers(ctx, list)
@@ -117,9 +170,10 @@ func (u *uniques) write() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	for _, c := range list {
-		cell := cellOf{c.Advertiser, c.Campaign, c.Country, c.Device, c.Quarter}
-		u.cells[cell] = append(u.cells[cell], c.Hashes...)
-		u.waiting += len(c.Hashes)
+		at := u.cell(cellOf{c.Advertiser, c.Campaign, c.Country, c.Device, c.Quarter})
+		for _, user := range c.Hashes {
+			u.views = append(u.views, view{user, at})
+		}
 	}
 }
 
@@ -132,13 +186,22 @@ type cellOf struct {
 
 // InsertUsers implements Uniques.
 func (l *Ledger) InsertUsers(ctx context.Context, cells []Users) error {
-	batch, err := l.conn.PrepareBatch(clickhouse.With(ctx, "", clickhouse.Settings{"async_insert": 0}, nil),
-		"INSERT INTO uniques (advertiser, quarter, campaign, country, device, user_hashes)")
+	settings := clickhouse.Settings{"async_insert": 0, "low_cardinality_allow_in_native_format": 0}
+	batch, err := l.conn.PrepareBatch(clickhouse.With(ctx, "", settings, nil),
+		"INSERT INTO uniques (advertiser, campaign, quarter, country, device, user_hashes)")
 	if err != nil {
 		return fmt.Errorf("open insert of users: %w", err)
 	}
-	for _, c := range cells {
-		if err := batch.Append(c.Advertiser, time.Unix(c.Quarter, 0).UTC(), c.Campaign, c.Country, c.Device, c.Hashes); err != nil {
+	ids := [2][]uint64{make([]uint64, len(cells)), make([]uint64, len(cells))}
+	texts := [2][]string{make([]string, len(cells)), make([]string, len(cells))}
+	quarters, hashes := make([]int64, len(cells)), make([][]uint64, len(cells))
+	for i, c := range cells {
+		ids[0][i], ids[1][i] = c.Advertiser, c.Campaign
+		texts[0][i], texts[1][i] = c.Country, c.Device
+		quarters[i], hashes[i] = c.Quarter, c.Hashes
+	}
+	for i, values := range []any{ids[0], ids[1], quarters, texts[0], texts[1], hashes} {
+		if err := batch.Column(i).Append(values); err != nil {
 			return errors.Join(fmt.Errorf("encode users: %w", err), batch.Abort())
 		}
 	}

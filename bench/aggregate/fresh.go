@@ -110,14 +110,14 @@ func (l *lab) program(ctx context.Context, interval time.Duration) (*program, er
 		return nil, err
 	}
 	err = until(ctx, "the program to start", func() (bool, error) {
-		text, err := os.ReadFile(file)
+		text, err := os.ReadFile(file) //nolint:gosec // in a folder of our own
 		return err == nil && json.Unmarshal(text, &p.ports) == nil, nil
 	})
 	if err != nil {
 		p.Stop()
 		return nil, err
 	}
-	key, err := os.ReadFile(filepath.Join(dir, "admin.key"))
+	key, err := os.ReadFile(filepath.Join(dir, "admin.key")) //nolint:gosec // in a folder of our own
 	p.key = strings.TrimSpace(string(key))
 	return p, err
 }

@@ -39,9 +39,10 @@ type settings struct {
 	binary string
 	rounds int
 	events int
-	only   string
-	out    string
-	schema string
+	// only and part narrow the sections, and the curves of growth.
+	only, part string
+	out        string
+	schema     string
 	// profile is a folder for CPU profiles of the counting process.
 	profile string
 }
@@ -79,13 +80,14 @@ func run(args []string) error {
 	flags.StringVar(&s.binary, "binary", "bin/adtally", "the program to measure")
 	flags.IntVar(&s.rounds, "rounds", 5, "rounds")
 	flags.IntVar(&s.events, "events", 4_000_000, "events of the logs that are counted")
-	flags.StringVar(&s.only, "only", "", "run only the sections whose name contains this")
+	flags.StringVar(&s.only, "only", "", "run only the sections whose name contains this; growth/NAME runs one of its curves")
 	flags.StringVar(&s.out, "out", "bench/results", "folder for the tables")
 	flags.StringVar(&s.schema, "schema", "proto/adtally/v1/event.proto", "the event's definition, for other systems")
 	flags.StringVar(&s.profile, "profile", "", "folder for CPU profiles of the counting process")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
+	s.only, s.part, _ = strings.Cut(s.only, "/")
 	for _, section := range sections {
 		if !strings.Contains(section.name, s.only) {
 			continue
