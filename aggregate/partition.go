@@ -68,6 +68,7 @@ type partition struct {
 // run folds what is queued until quit is closed.
 func (p *partition) run() {
 	defer close(p.done)
+	defer p.state.Close()
 	idle := time.NewTimer(p.cfg.TickInterval)
 	defer idle.Stop()
 	for {

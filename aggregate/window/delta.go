@@ -66,9 +66,8 @@ type cell struct {
 	key
 	spend  int64
 	counts [3]uint32
-	row    int32
-	// admitted is the bucket in which the tuple was last admitted.
-	admitted int64
+	// admitted is the bucket in which the tuple was last admitted, plus one.
+	admitted uint32
 }
 
 // Places in cell.counts.
@@ -84,7 +83,7 @@ type key struct {
 	texts  uint32
 	minute uint32
 	flags  proto.Flag
-	typ    proto.EventType
+	typ    uint8
 }
 
 // chunkCells is the number of cells that memory is taken for at a time.
@@ -104,7 +103,7 @@ func (d *Delta) Row(i int, r *Row) {
 			Creative: c.ids[creative], Placement: c.ids[placement], Publisher: c.ids[publisher],
 			Country: t[country], Region: t[region], Device: t[device], OS: t[system],
 			Browser: t[browser], Variant: t[variant], Currency: t[currency],
-			Minute: int64(c.minute), Type: c.typ, Flags: c.flags,
+			Minute: int64(c.minute), Type: proto.EventType(c.typ), Flags: c.flags,
 		},
 		Duplicate: int64(c.counts[duplicate]), Orphan: int64(c.counts[orphan]), SpendNanos: c.spend,
 	}
@@ -140,27 +139,37 @@ func (d *Delta) Reset() {
 
 func (d *Delta) at(i int) *cell { return &d.chunks[i/chunkCells][i%chunkCells] }
 
-// find returns the cell of k, whose hash is h, or nil.
-func (d *Delta) find(h uint64, k *key) *cell {
-	p := d.index.seek(h)
-	for at := d.index.next(&p); at >= 0; at = d.index.next(&p) {
-		if c := d.at(at); c.key == *k {
-			return c
-		}
+// touch reads the cell that the hash of a key most likely leads to.
+func (d *Delta) touch(h uint64) uint64 {
+	if s := d.index.first(h); s.place != 0 {
+		c := d.at(int(s.place - 1))
+		return c.ids[0] + uint64(c.counts[0])
 	}
-	return nil
+	return 0
 }
 
-// cell returns the cell of k, whose hash is h.
-func (d *Delta) cell(h uint64, k *key) *cell {
-	if c := d.find(h, k); c != nil {
-		return c
+// find returns the row of k, whose hash is h, or -1.
+func (d *Delta) find(h uint64, k *key) int {
+	p := d.index.seek(h)
+	for row := d.index.next(&p); row >= 0; row = d.index.next(&p) {
+		if d.at(row).key == *k {
+			return row
+		}
+	}
+	return -1
+}
+
+// row returns the row of k, whose hash is h.
+func (d *Delta) row(h uint64, k *key) int {
+	if row := d.find(h, k); row >= 0 {
+		return row
 	}
 	return d.grow(h, k)
 }
 
-// add books one event in c. user is 0 for all but impressions.
-func (d *Delta) add(c *cell, as int, spend int64, user uint64) {
+// add books one event in a row. user is 0 for all but impressions.
+func (d *Delta) add(row, as int, spend int64, user uint64) {
+	c := d.at(row)
 	c.counts[as]++
 	t := &d.totals
 	t.Gross++
@@ -176,19 +185,19 @@ func (d *Delta) add(c *cell, as int, spend int64, user uint64) {
 		t.Net++
 		t.SpendNanos += spend
 		if user != 0 {
-			d.users = append(d.users, UserOf{Row: c.row, User: user})
+			d.users = append(d.users, UserOf{Row: int32(row), User: user})
 		}
 	}
 }
 
-// grow adds a cell for k, whose hash is h.
-func (d *Delta) grow(h uint64, k *key) *cell {
-	if d.len == len(d.chunks)*chunkCells {
+// grow adds a row for k, whose hash is h.
+func (d *Delta) grow(h uint64, k *key) int {
+	row := d.len
+	if row == len(d.chunks)*chunkCells {
 		d.chunks = append(d.chunks, make([]cell, chunkCells))
 	}
-	c := d.at(d.len)
-	*c = cell{key: *k, row: int32(d.len), admitted: never}
-	d.index.insert(h, d.len)
+	*d.at(row) = cell{key: *k}
+	d.index.insert(h, row)
 	d.len++
-	return c
+	return row
 }

@@ -8,7 +8,8 @@ import (
 	"github.com/adtally/adtally/proto"
 )
 
-// event is what the arithmetic needs of a proto.Event. Texts alias the record.
+// event is what the arithmetic needs of a proto.Event. Its bytes alias the
+// record.
 type event struct {
 	id, impression proto.ID
 
@@ -19,11 +20,16 @@ type event struct {
 	price   int64
 	user    uint64
 
-	ids   [numIDs]uint64
-	texts [numTexts][]byte
+	ids [numIDs]uint64
+	// texts are the texts below the campaign as they are encoded: the fields from
+	// country to variant in their order, without empty ones.
+	texts             []byte
+	variant, currency []byte
+	// tooLong is set when a text is longer than maxTextBytes.
+	tooLong bool
 }
 
-// Places in event.ids and event.texts, in the order of their field numbers.
+// Places in event.ids, in the order of their field numbers.
 const (
 	advertiser = iota
 	campaign
@@ -35,133 +41,151 @@ const (
 )
 
 const (
-	country = iota
-	region
-	device
-	system
-	browser
-	variant
-	currency
-	numTexts
+	maxTextBytes  = 255
+	maxMicros     = (1<<32 - 1) * 1_000_000 // end of ClickHouse's DateTime, 2106
+	maxPriceNanos = proto.MaxPrice * proto.NanosPerUnit
 )
 
-// Field numbers of adtally.v1.Event.
+// Tags of adtally.v1.Event: field number and wire type. Those from field 16 on
+// have a second byte, which is 1.
 const (
-	fieldType        = 1
-	fieldEventHi     = 2
-	fieldEventLo     = 3
-	fieldImpHi       = 4
-	fieldImpLo       = 5
-	fieldTime        = 6
-	fieldReceived    = 7
-	fieldAdvertiser  = 8
-	fieldPublisher   = 13
-	fieldCountry     = 14
-	fieldVariant     = 19
-	fieldUser        = 20
-	fieldPrice       = 21
-	fieldPricing     = 22
-	fieldCurrency    = 23
-	fieldFlags       = 24
-	fieldVotes       = 25
-	fieldConsent     = 26
-	wireVarint       = 0
-	wireFixed64      = 1
-	wireBytes        = 2
-	maxTextBytes     = 255
-	maxMicros        = (1<<32 - 1) * 1_000_000 // end of ClickHouse's DateTime, 2106
-	maxPriceNanos    = proto.MaxPrice * proto.NanosPerUnit
-	maxOneByteVarint = 0x80
+	tagType       = 1<<3 | wireVarint
+	tagEventHi    = 2<<3 | wireFixed64
+	tagEventLo    = 3<<3 | wireFixed64
+	tagImpHi      = 4<<3 | wireFixed64
+	tagImpLo      = 5<<3 | wireFixed64
+	tagTime       = 6<<3 | wireVarint
+	tagReceived   = 7<<3 | wireVarint
+	tagAdvertiser = 8<<3 | wireVarint
+	tagPublisher  = 13<<3 | wireVarint
+	tagCountry    = 14<<3 | wireBytes // to variant: country, region, device, os, browser
+	tagVariant    = 19<<3 | wireBytes
+	tagUser       = 20<<3 | wireFixed64
+	tagPrice      = 21<<3 | wireVarint
+	tagPricing    = 22<<3 | wireVarint
+	tagCurrency   = 23<<3 | wireBytes
+	tagFlags      = 24<<3 | wireVarint
+	tagVotes      = 25<<3 | wireBytes
+	tagConsent    = 26<<3 | wireVarint
+
+	wireVarint  = 0
+	wireFixed64 = 1
+	wireBytes   = 2
 )
 
-// decode reads a record. Only what every ingest of ours writes is read by this
-// walk; a field that is new or written otherwise is left to the generated
+// decode reads a record. This walk reads only what every ingest of ours writes,
+// in its order; what is new or written otherwise is left to the generated
 // decoder, so both agree on every input. BenchmarkDecode pays for it.
 func (e *event) decode(b []byte) error {
 	*e = event{}
+	textsFrom, lastText := 0, uint(0)
 	for i := 0; i < len(b); {
-		tag := uint64(b[i])
+		start, tag := i, uint(b[i])
 		i++
-		if tag >= maxOneByteVarint { // fields from 16 on
-			if i == len(b) || b[i] >= maxOneByteVarint {
+		if tag >= 0x80 {
+			if i == len(b) || b[i] != 1 {
 				return e.decodeGenerated(b)
 			}
-			tag = tag&0x7f | uint64(b[i])<<7
 			i++
 		}
-		n, ok := 0, false
 		switch tag & 7 {
 		case wireVarint:
 			var v uint64
-			if v, n = binary.Uvarint(b[i:]); n > 0 {
-				ok = e.setVarint(tag>>3, v)
+			if v, i = uvarint(b, i); i < 0 || !e.setVarint(tag, v) {
+				return e.decodeGenerated(b)
 			}
 		case wireFixed64:
-			if n = 8; len(b)-i >= n {
-				ok = e.setFixed(tag>>3, binary.LittleEndian.Uint64(b[i:]))
+			if i+8 > len(b) || !e.setFixed(tag, binary.LittleEndian.Uint64(b[i:])) {
+				return e.decodeGenerated(b)
 			}
+			i += 8
 		case wireBytes:
-			length, prefix := binary.Uvarint(b[i:])
-			if prefix > 0 && length <= uint64(len(b)-i-prefix) {
-				n = prefix + int(length)
-				ok = e.setText(tag>>3, b[i+prefix:i+n])
+			n, from := uvarint(b, i)
+			if from < 0 || n > uint64(len(b)-from) {
+				return e.decodeGenerated(b)
 			}
-		}
-		if !ok {
+			i = from + int(n)
+			switch {
+			case tag < tagCountry || tag > tagVariant && tag != tagCurrency && tag != tagVotes:
+				return e.decodeGenerated(b)
+			case tag == tagVotes:
+				if !voteReads(b[from:i]) {
+					return e.decodeGenerated(b)
+				}
+				continue
+			case tag == tagCurrency:
+				e.currency = b[from:i]
+			case tag <= lastText || n == 0 || lastText > 0 && start != textsFrom+len(e.texts):
+				return e.decodeGenerated(b)
+			default:
+				if lastText == 0 {
+					textsFrom = start
+				}
+				lastText, e.texts = tag, b[textsFrom:i]
+				if tag == tagVariant {
+					e.variant = b[from:i]
+				}
+			}
+			e.tooLong = e.tooLong || n > maxTextBytes
+		default:
 			return e.decodeGenerated(b)
 		}
-		i += n
 	}
 	return nil
 }
 
-func (e *event) setVarint(field, v uint64) bool {
-	switch field {
-	case fieldType:
+// uvarint reads a varint of b at i and returns the place behind it, or -1.
+func uvarint(b []byte, i int) (v uint64, next int) {
+	if i < len(b) && b[i] < 0x80 {
+		return uint64(b[i]), i + 1
+	}
+	return longUvarint(b, i)
+}
+
+func longUvarint(b []byte, i int) (v uint64, next int) {
+	if i >= len(b) {
+		return 0, -1
+	}
+	v, n := binary.Uvarint(b[i:])
+	if n <= 0 {
+		return 0, -1
+	}
+	return v, i + n
+}
+
+func (e *event) setVarint(tag uint, v uint64) bool {
+	switch tag {
+	case tagType:
 		e.typ = proto.EventType(v)
-	case fieldTime:
+	case tagTime:
 		e.timeUs = int64(v)
-	case fieldAdvertiser, fieldAdvertiser + 1, fieldAdvertiser + 2, fieldAdvertiser + 3, fieldAdvertiser + 4, fieldPublisher:
-		e.ids[field-fieldAdvertiser] = v
-	case fieldPrice:
+	case tagAdvertiser, tagAdvertiser + 8, tagAdvertiser + 16, tagAdvertiser + 24, tagAdvertiser + 32, tagPublisher:
+		e.ids[(tag-tagAdvertiser)>>3] = v
+	case tagPrice:
 		e.price = int64(v)
-	case fieldPricing:
+	case tagPricing:
 		e.pricing = proto.Pricing(v)
-	case fieldFlags:
+	case tagFlags:
 		e.flags = proto.Flag(v)
-	case fieldReceived, fieldConsent:
+	case tagReceived, tagConsent:
 	default:
 		return false
 	}
 	return true
 }
 
-func (e *event) setFixed(field, v uint64) bool {
-	switch field {
-	case fieldEventHi:
+func (e *event) setFixed(tag uint, v uint64) bool {
+	switch tag {
+	case tagEventHi:
 		e.id.Hi = v
-	case fieldEventLo:
+	case tagEventLo:
 		e.id.Lo = v
-	case fieldImpHi:
+	case tagImpHi:
 		e.impression.Hi = v
-	case fieldImpLo:
+	case tagImpLo:
 		e.impression.Lo = v
-	case fieldUser:
+	case tagUser:
 		e.user = v
-	default:
-		return false
-	}
-	return true
-}
-
-func (e *event) setText(field uint64, v []byte) bool {
-	switch {
-	case field >= fieldCountry && field <= fieldVariant:
-		e.texts[field-fieldCountry] = v
-	case field == fieldCurrency:
-		e.texts[currency] = v
-	case field == fieldVotes:
-		return voteReads(v)
 	default:
 		return false
 	}
@@ -204,10 +228,23 @@ func (e *event) decodeGenerated(b []byte) error {
 		timeUs: p.TimeUs, price: p.PriceNanos, user: p.UserHash,
 		ids: [numIDs]uint64{p.AdvertiserId, p.CampaignId, p.AdGroupId, p.CreativeId, p.PlacementId, p.PublisherId},
 	}
-	for i, text := range [numTexts]string{p.Country, p.Region, p.Device, p.Os, p.Browser, p.Variant, p.Currency} {
-		e.texts[i] = []byte(text)
+	for i, text := range []string{p.Country, p.Region, p.Device, p.Os, p.Browser, p.Variant} {
+		e.texts = appendText(e.texts, tagCountry+uint(i)<<3, text)
+		e.tooLong = e.tooLong || len(text) > maxTextBytes
 	}
+	e.variant, e.currency = []byte(p.Variant), []byte(p.Currency)
+	e.tooLong = e.tooLong || len(p.Currency) > maxTextBytes
 	return nil
+}
+
+// appendText appends a text as it is encoded, unless it is empty.
+func appendText(dst []byte, tag uint, text string) []byte {
+	if text == "" {
+		return dst
+	}
+	dst = binary.AppendUvarint(dst, uint64(tag))
+	dst = binary.AppendUvarint(dst, uint64(len(text)))
+	return append(dst, text...)
 }
 
 var (
@@ -231,11 +268,9 @@ func (e *event) check() error {
 		return errTime
 	case e.price < 0 || e.price > maxPriceNanos:
 		return errPrice
+	case e.tooLong:
+		return errText
+	default:
+		return nil
 	}
-	for i := range e.texts {
-		if len(e.texts[i]) > maxTextBytes {
-			return errText
-		}
-	}
-	return nil
 }

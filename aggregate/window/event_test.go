@@ -23,12 +23,10 @@ func sameDecoding(t *testing.T, b []byte) {
 	if walkErr != nil {
 		return
 	}
-	for i := range walked.texts {
-		if !bytes.Equal(walked.texts[i], generated.texts[i]) {
-			t.Fatalf("%x: text %d is %q, want %q", b, i, walked.texts[i], generated.texts[i])
-		}
+	if !bytes.Equal(walked.texts, generated.texts) || split(walked.texts, nil) != split(generated.texts, nil) || walked.tooLong != generated.tooLong ||
+		!bytes.Equal(walked.variant, generated.variant) || !bytes.Equal(walked.currency, generated.currency) {
+		t.Fatalf("%x: texts are %q, want %q", b, walked.texts, generated.texts)
 	}
-	walked.texts, generated.texts = [numTexts][]byte{}, [numTexts][]byte{}
 	if !slices.Equal(walked.ids[:], generated.ids[:]) || walked.id != generated.id || walked.impression != generated.impression ||
 		walked.typ != generated.typ || walked.pricing != generated.pricing || walked.flags != generated.flags ||
 		walked.timeUs != generated.timeUs || walked.price != generated.price || walked.user != generated.user {

@@ -23,6 +23,18 @@ func (x *index) seek(h uint64) probe {
 	return probe{tag: tag, at: tag}
 }
 
+// touch reads the slot at which the walk for h begins, so that it is in the
+// cache when it is looked at.
+func (x *index) touch(h uint64) uint64 { return uint64(x.first(h).tag) }
+
+// first returns the slot at which the walk for h begins.
+func (x *index) first(h uint64) slot {
+	if len(x.slots) == 0 {
+		return slot{}
+	}
+	return x.slots[uint32(h>>32)&uint32(len(x.slots)-1)]
+}
+
 // next returns the next place that may hold the key, or -1.
 func (x *index) next(p *probe) int {
 	if len(x.slots) == 0 {

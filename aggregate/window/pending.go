@@ -31,13 +31,13 @@ const minWaiting = 64
 
 func newPending(cfg Config) *pending { return &pending{window: cfg.JoinWindow.Milliseconds()} }
 
-// add lets w wait from lat on. set are its texts, and h their hash.
-func (p *pending) add(w waiting, lat int64, h uint64, set []byte) {
+// add lets w wait from lat on with the texts of e, whose hash is h.
+func (p *pending) add(w waiting, lat int64, h uint64, e *event) {
 	if len(p.slab) == cap(p.slab) {
 		p.forget()
 	}
 	w.until = lat + p.window
-	w.key.texts = p.texts.code(h, set)
+	w.key.texts = p.texts.code(h, e.texts, e.currency)
 	p.place(w)
 	p.open++
 }
@@ -87,10 +87,10 @@ func (p *pending) book(w *waiting, d *Delta, as int) {
 	if d == nil {
 		return
 	}
-	set := p.texts.set(w.key.texts)
+	list, currency := p.texts.set(w.key.texts)
 	k := w.key
-	k.texts = d.texts.code(hashBytes(0, set), set)
-	d.add(d.cell(hashKey(w.tuple, &k), &k), as, w.spend, 0)
+	k.texts = d.texts.code(hashTexts(list, currency), list, currency)
+	d.add(d.row(hashKey(w.tuple, &k), &k), as, w.spend, 0)
 }
 
 // forget drops what is settled, and takes more memory if little is.
@@ -109,8 +109,8 @@ func (p *pending) forget() {
 	p.texts = texts{}
 	for _, at := range order {
 		if w := old[at]; !w.settled {
-			set := sets.set(w.key.texts)
-			w.key.texts = p.texts.code(hashBytes(0, set), set)
+			list, currency := sets.set(w.key.texts)
+			w.key.texts = p.texts.code(hashTexts(list, currency), list, currency)
 			p.place(w)
 		}
 	}

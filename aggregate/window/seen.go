@@ -2,6 +2,7 @@ package window
 
 import (
 	"math"
+	"math/bits"
 
 	"github.com/adtally/adtally/proto"
 )
@@ -9,76 +10,332 @@ import (
 // never is the time of what has not been seen.
 const never = math.MinInt64
 
-type seenKey struct {
-	id    proto.ID
-	typ   proto.EventType
-	valid bool
-}
-
-// seenAt holds the latest step of a record and the payload of the last one.
-type seenAt struct {
-	step    int64
-	payload uint16
-}
-
-// seen remembers the ids of the last horizon, counted in whole steps. Ids are
-// kept a little longer than they can matter; what decides is the step stored
-// with them.
+// seen remembers the ids of the last horizon, counted in whole steps, in 16
+// bytes each: an exact set with the latest step of each id and a fingerprint of
+// its last payload. Ids are kept a little longer than they can matter; what
+// decides is the step.
+//
+// The set is 64 segments by hash, so that growing one, by a tenth, needs little
+// memory beside it. A segment is open addressing over lines of four entries in
+// the order of the hash. An entry that has expired is overwritten by the next
+// one that comes by; it is never emptied, as walks go on until an empty entry.
 type seen struct {
-	horizon, skew int64 // in steps
-	newest        int64
-	last          map[seenKey]seenAt
+	horizon, keep int64 // in steps: how long ids matter, how long they are kept
+	newest        int64 // step
+	base          int64 // newest, modulo stampCycle
+	// expired says which stamps may be overwritten: the empty one and those of
+	// entries that no longer matter.
+	expired  [1 << stampBits]bool
+	segments [segments]segment
+	// swept is the segment whose expired entries were marked last.
+	swept int
+	// moving holds the entries of a segment that is rebuilt.
+	moving []entry
+}
+
+// entry is an id that was seen: 104 bits of its fingerprint, of which the
+// segment has 6 more; 16 bits of payload; and the step, modulo 254, plus one.
+type entry struct{ a, b uint64 }
+
+const (
+	segments    = 64
+	lineEntries = 4 // a cache line
+	stampBits   = 8
+	payloadBits = 16
+	idShift     = stampBits + payloadBits
+	stampCycle  = 254
+	dead        = 255 // the stamp of an entry that expired long ago
+)
+
+// fingerprint is a mixed id. Two ids in one segment are one if a and the bits of
+// b from idShift on agree; among a billion ids that happens to some pair with a
+// chance of 4 in 10^16.
+type fingerprint struct {
+	a, b    uint64
+	segment uint32
+}
+
+// segment is a part of the set.
+type segment struct {
+	mem   []entry
+	lines uint32 // in use of mem
+	used  int    // entries that are not empty
 }
 
 func newSeen(cfg Config) *seen {
-	step := cfg.stepMillis()
-	return &seen{horizon: cfg.horizonSteps(), skew: skewMillis/step + 2, newest: never, last: make(map[seenKey]seenAt)}
+	horizon := cfg.horizonSteps()
+	return &seen{horizon: horizon, keep: horizon + skewMillis/cfg.stepMillis() + 2, newest: never}
 }
 
-// find returns what is remembered of k if it lies within the horizon before step.
-func (s *seen) find(k seenKey, step int64) (seenAt, bool) {
-	at, ok := s.last[k]
-	return at, ok && at.step >= step-s.horizon
+// fingerprintOf mixes id, type and validity: an id that was seen valid and
+// invalid has two entries. Each line is a bijection of 128 bits, so that ids
+// which are no hashes are spread as well.
+func fingerprintOf(id proto.ID, typ proto.EventType, valid bool) fingerprint {
+	kind := uint64(typ) << 1
+	if valid {
+		kind |= 1
+	}
+	lo := (id.Lo ^ kind*secret0) * secret1
+	hi := (id.Hi ^ bits.RotateLeft64(lo, 32)) * secret3
+	lo ^= bits.RotateLeft64(hi, 32)
+	hi ^= lo * secret2 >> 7
+	return fingerprint{a: lo, b: hi << idShift, segment: uint32(hi >> (64 - 6))}
 }
 
-// record notes a record and reports whether it is a duplicate, and if so,
-// whether it has another payload than the record that it repeats.
-func (s *seen) record(k seenKey, step int64, payload uint16) (duplicate, conflict bool) {
-	earlier, duplicate := s.find(seenKey{k.id, k.typ, true}, step)
-	if !duplicate && !k.valid {
-		earlier, duplicate = s.find(k, step)
-	}
-	latest := step
-	if at, ok := s.last[k]; ok {
-		latest = max(latest, at.step)
-	}
-	s.last[k] = seenAt{step: latest, payload: payload}
-	return duplicate, duplicate && earlier.payload != payload
+// home is the line at which the walk for a fingerprint begins.
+func (g *segment) home(a uint64) uint32 {
+	return uint32(a >> 32 * uint64(g.lines) >> 32)
 }
 
-// impression reports whether the impression id was seen within the horizon
-// before step, valid or not.
-func (s *seen) impression(id proto.ID, step int64) bool {
-	k := seenKey{id, proto.EventType_EVENT_TYPE_IMPRESSION, true}
-	if _, ok := s.find(k, step); ok {
-		return true
+// touch reads the lines of a fingerprint, so that they are in the cache when they
+// are looked at. Most walks end in the first two.
+func (s *seen) touch(f fingerprint) uint64 {
+	g := &s.segments[f.segment]
+	if g.lines == 0 {
+		return 0
 	}
-	k.valid = false
-	_, ok := s.find(k, step)
-	return ok
+	at := int(g.home(f.a)) * lineEntries
+	return g.mem[at].a + g.mem[min(at+lineEntries, len(g.mem)-1)].a
 }
 
-// advance moves time to step and forgets what can no longer matter.
-func (s *seen) advance(step int64) {
-	if step <= s.newest {
-		return
+// find returns the entry of f, or where it may be put: an expired entry on the
+// way or the first empty one at its end.
+func (s *seen) find(f fingerprint) (e *entry, known bool) {
+	g := &s.segments[f.segment]
+	if g.lines == 0 {
+		return nil, false
 	}
-	s.newest = step
-	for k, at := range s.last {
-		if at.step < step-s.horizon-s.skew {
-			delete(s.last, k)
+	home := g.home(f.a)
+	line := home
+	for {
+		l := (*[lineEntries]entry)(g.mem[line*lineEntries:])
+		if l[0].a == f.a || l[1].a == f.a || l[2].a == f.a || l[3].a == f.a {
+			for i := range l {
+				if l[i].a == f.a && l[i].b>>idShift == f.b>>idShift && l[i].b != 0 {
+					return &l[i], true
+				}
+			}
+		}
+		if l[lineEntries-1].b == 0 { // lines fill from the left and are never emptied
+			break
+		}
+		if line++; line == g.lines {
+			line = 0
+		}
+	}
+	return s.free(g, home, line), false
+}
+
+// free returns the first entry from the line home to last that has expired or is
+// empty.
+func (s *seen) free(g *segment, home, last uint32) *entry {
+	for line := home; ; {
+		l := (*[lineEntries]entry)(g.mem[line*lineEntries:])
+		for i := range l {
+			if s.expired[uint8(l[i].b)] {
+				return &l[i]
+			}
+		}
+		if line == last {
+			panic("BUG: the walk ended at a full line")
+		}
+		if line++; line == g.lines {
+			line = 0
 		}
 	}
 }
 
-func (s *seen) len() int { return len(s.last) }
+// age is how many steps e lies back.
+func (s *seen) age(e *entry) int64 {
+	stamp := int64(uint8(e.b))
+	if stamp == dead {
+		return math.MaxInt64
+	}
+	age := s.base - (stamp - 1)
+	if age < 0 {
+		age += stampCycle
+	}
+	return age
+}
+
+func mod(step int64) int64 {
+	m := step % stampCycle
+	if m < 0 {
+		m += stampCycle
+	}
+	return m
+}
+
+// look returns the payload of f if it was seen within the horizon before step.
+func (s *seen) look(f fingerprint, step int64) (payload uint16, ok bool) {
+	e, known := s.find(f)
+	if !known || s.age(e) > s.newest-step+s.horizon {
+		return 0, false
+	}
+	return uint16(e.b >> stampBits), true
+}
+
+// note remembers f at step with its payload, and returns what look would have.
+func (s *seen) note(f fingerprint, step int64, payload uint16) (last uint16, ok bool) {
+	e, known := s.find(f)
+	if known {
+		age := s.age(e)
+		last, ok = uint16(e.b>>stampBits), age <= s.newest-step+s.horizon
+		if age < s.newest-step { // the broker's clock went back
+			step = s.newest - age
+		}
+	} else {
+		e = s.room(f, e)
+		e.a = f.a
+	}
+	e.b = f.b | uint64(payload)<<stampBits | uint64(mod(step)+1)
+	return last, ok
+}
+
+// record notes a record and reports whether it is a duplicate, and if so,
+// whether it has another payload than the record that it repeats. valid is the
+// fingerprint of its id as a valid record; an invalid one has a second.
+func (s *seen) record(valid fingerprint, e *event, step int64, payload uint16) (duplicate, synthetic bool) {
+	if e.flags == 0 {
+		last, known := s.note(valid, step, payload)
+		return known, known && last != payload
+	}
+	last, known := s.look(valid, step)
+	if earlier, also := s.note(fingerprintOf(e.id, e.typ, false), step, payload); !known {
+		last, known = earlier, also
+	}
+	return known, known && last != payload
+}
+
+// impression reports whether the impression was seen within the horizon before
+// step, valid or not.
+func (s *seen) impression(id proto.ID, step int64) bool {
+	if _, ok := s.look(fingerprintOf(id, proto.EventType_EVENT_TYPE_IMPRESSION, true), step); ok {
+		return true
+	}
+	_, ok := s.look(fingerprintOf(id, proto.EventType_EVENT_TYPE_IMPRESSION, false), step)
+	return ok
+}
+
+// room returns e, where f may be put, or a place in the segment once it has
+// grown.
+func (s *seen) room(f fingerprint, e *entry) *entry {
+	g := &s.segments[f.segment]
+	if e != nil && e.b != 0 {
+		return e // an expired one
+	}
+	if 100*(g.used+1) > 92*int(g.lines)*lineEntries {
+		s.rebuild(g)
+		e, _ = s.find(f)
+	}
+	g.used++
+	return e
+}
+
+// rebuild drops what has expired, and makes the segment so large that it is 84 %
+// full. At 92 % it is rebuilt again.
+func (s *seen) rebuild(g *segment) {
+	s.moving = s.moving[:0]
+	old := g.mem[:int(g.lines)*lineEntries]
+	for i := range old {
+		if !s.expired[uint8(old[i].b)] {
+			s.moving = append(s.moving, old[i])
+		}
+	}
+	g.used = len(s.moving)
+	lines := (g.used+1)*100/(84*lineEntries) + 1
+	if need := lines * lineEntries; need > len(g.mem) {
+		freeEntries(g.mem)
+		g.mem = makeEntries(2 * need)
+	} else {
+		clear(old)
+	}
+	g.lines = uint32(lines)
+	g.fill(s.moving)
+}
+
+// fill puts entries into the empty segment. They come nearly in the order of
+// their homes, so most go right behind the one before: run and end bound the
+// entries that lie there without a gap.
+func (g *segment) fill(entries []entry) {
+	run, end := 0, 0
+	for i := range entries {
+		home := int(g.home(entries[i].a)) * lineEntries
+		if home < run || home > end {
+			run, end = home, home
+		}
+		if end < int(g.lines)*lineEntries && g.mem[end].b == 0 {
+			g.mem[end] = entries[i]
+			end++
+		} else {
+			*g.empty(home) = entries[i]
+		}
+	}
+}
+
+// empty returns the first empty entry from home on.
+func (g *segment) empty(home int) *entry {
+	for at := home; ; at++ {
+		if at == int(g.lines)*lineEntries {
+			at = 0
+		}
+		if g.mem[at].b == 0 {
+			return &g.mem[at]
+		}
+	}
+}
+
+// advance moves time to step.
+func (s *seen) advance(step int64) {
+	if step <= s.newest {
+		return
+	}
+	if s.newest != never {
+		passed := step - s.newest
+		for range min(passed, segments) {
+			s.swept = (s.swept + 1) % segments
+			s.sweep(&s.segments[s.swept], passed)
+		}
+	}
+	s.newest, s.base = step, mod(step)
+	for stamp := range s.expired {
+		s.expired[stamp] = stamp == 0 || s.age(&entry{b: uint64(stamp)}) > s.keep
+	}
+}
+
+// sweep marks what expires before its stamp would come round again: every
+// segment is swept once in 64 steps, and no id is kept for more than 190.
+func (s *seen) sweep(g *segment, passed int64) {
+	entries := g.mem[:int(g.lines)*lineEntries]
+	for i := range entries {
+		e := &entries[i]
+		if e.b == 0 {
+			continue
+		}
+		if s.age(e) > s.keep-passed {
+			e.b = e.b&^(1<<stampBits-1) | dead
+		}
+	}
+}
+
+// len counts the ids that are kept.
+func (s *seen) len() int {
+	n := 0
+	for i := range s.segments {
+		mem := s.segments[i].mem
+		for at := range mem {
+			if mem[at].b != 0 && s.age(&mem[at]) <= s.keep {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// close gives the memory back.
+func (s *seen) close() {
+	for i := range s.segments {
+		freeEntries(s.segments[i].mem)
+		s.segments[i] = segment{}
+	}
+}

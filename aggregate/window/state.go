@@ -34,9 +34,28 @@ type State struct {
 	flood   *flood
 	newest  int64
 
-	report  Reporter
-	event   event
-	scratch []byte
+	report Reporter
+	ahead  [lookAhead]prepared
+	ids    [lookAhead]fingerprint
+	cells  [lookAhead]uint64
+	// sink keeps the compiler from dropping reads that only fill the cache.
+	sink uint64
+}
+
+// lookAhead is the number of records whose lines of memory are read before the
+// first of them is judged: the waits for memory then overlap.
+const lookAhead = 32
+
+// prepared is a record with everything that depends on it alone.
+type prepared struct {
+	event
+	err          error
+	id           fingerprint // of a valid record
+	texts, tuple uint64      // hashes
+	cell         uint64      // hash of its key
+	key          key         // texts is set once the record is judged
+	payload      uint16
+	step, bucket int64
 }
 
 // NewState returns the state before the first record. What happens is told to
@@ -52,30 +71,81 @@ func NewState(cfg Config, report Reporter) *State {
 // FoldBatch takes the next records of the log. It adds what they count to d, or
 // only remembers them when d is nil, as when rebuilding.
 func (s *State) FoldBatch(records []Record, d *Delta) {
-	for i := range records {
-		r := &records[i]
-		s.advance(r.LAT, d)
-		err := s.event.decode(r.Value)
-		if err == nil {
-			err = s.event.check()
+	for first := 0; first < len(records); first += lookAhead {
+		batch := records[first:min(first+lookAhead, len(records))]
+		for i := range batch {
+			s.prepare(&s.ahead[i], &batch[i])
+			s.ids[i], s.cells[i] = s.ahead[i].id, s.ahead[i].cell
 		}
-		if err == nil && s.event.typ != proto.EventType_EVENT_TYPE_TICK {
-			s.fold(i, r.LAT, d)
-		}
-		if d == nil {
-			continue
-		}
-		d.totals.Records++
-		switch {
-		case err != nil:
-			d.totals.Poison++
-			s.report.Poison(i, err)
-		case s.event.typ == proto.EventType_EVENT_TYPE_TICK:
-			d.totals.Ticks++
+		s.touch(len(batch), d)
+		for i := range batch {
+			s.take(first+i, &s.ahead[i], batch[i].LAT, d)
 		}
 	}
 	if d != nil {
 		d.totals.Pending = int64(s.pending.open)
+	}
+}
+
+// touch reads the lines that the first n records will look at. The loops are so
+// short that many reads are under way at once.
+func (s *State) touch(n int, d *Delta) {
+	sum := uint64(0)
+	for i := range s.ids[:n] {
+		sum += s.seen.touch(s.ids[i])
+	}
+	if d != nil {
+		for _, h := range s.cells[:n] {
+			sum += d.index.touch(h)
+		}
+		for _, h := range s.cells[:n] {
+			sum += d.touch(h)
+		}
+	}
+	s.sink += sum
+}
+
+// prepare decodes a record and hashes what will be looked at.
+func (s *State) prepare(p *prepared, r *Record) {
+	p.err = p.decode(r.Value)
+	if p.err == nil {
+		p.err = p.check()
+	}
+	if p.err != nil || p.typ == proto.EventType_EVENT_TYPE_TICK {
+		return
+	}
+	p.clampFuture(r.LAT)
+	p.step, p.bucket = floorDiv(r.LAT, s.stepMillis), floorDiv(r.LAT, s.bucketMillis)
+	p.id = fingerprintOf(p.event.id, p.typ, true)
+	p.payload = payload(&p.event)
+	p.place()
+}
+
+// place sets the hashes and the key of p's dimensions.
+func (p *prepared) place() {
+	p.texts = hashTexts(p.event.texts, p.currency)
+	p.tuple = hashTuple(&p.event, p.texts)
+	p.key = key{ids: p.ids, minute: uint32(p.timeUs / microsPerMinute), flags: p.flags, typ: uint8(p.typ)}
+	p.cell = hashKey(p.tuple, &p.key)
+}
+
+// take judges a record of the batch.
+func (s *State) take(record int, p *prepared, lat int64, d *Delta) {
+	s.advance(lat, d)
+	tick := p.err == nil && p.typ == proto.EventType_EVENT_TYPE_TICK
+	if p.err == nil && !tick {
+		s.fold(record, p, lat, d)
+	}
+	if d == nil {
+		return
+	}
+	d.totals.Records++
+	switch {
+	case p.err != nil:
+		d.totals.Poison++
+		s.report.Poison(record, p.err)
+	case tick:
+		d.totals.Ticks++
 	}
 }
 
@@ -91,106 +161,83 @@ func (s *State) advance(lat int64, d *Delta) {
 	s.flood.advance(lat)
 }
 
-// fold judges s.event and books it.
-func (s *State) fold(record int, lat int64, d *Delta) {
-	e := &s.event
-	e.clampFuture(lat)
-	valid := e.flags == 0
-	step := floorDiv(lat, s.stepMillis)
-	textsHash, tuple := s.hash(e)
-	duplicated, synthetic := s.seen.record(seenKey{e.id, e.typ, valid}, step, payload(e))
+// fold judges an event and books it.
+func (s *State) fold(record int, p *prepared, lat int64, d *Delta) {
+	repeated, synthetic := s.seen.record(p.id, &p.event, p.step, p.payload)
 	if synthetic && d != nil {
 		d.totals.Synthetic++
 		s.report.Synthetic(record)
 	}
-	named := e.typ == proto.EventType_EVENT_TYPE_CLICK && !e.impression.IsZero()
-	if named {
-		repeat, capped := s.clicks.record(e.impression, e.id, lat, valid)
-		duplicated = duplicated || repeat
-		if capped && !duplicated {
-			e.flags |= proto.FlagClickCap
+	named := false
+	switch p.typ {
+	case proto.EventType_EVENT_TYPE_CLICK:
+		p.user = 0
+		if named = !p.impression.IsZero(); !named {
+			break
 		}
-	}
-	if e.typ == proto.EventType_EVENT_TYPE_IMPRESSION {
-		s.pending.settle(e.id, d)
-	} else {
-		e.user = 0
+		again, capped := s.clicks.record(p.impression, p.event.id, lat, p.flags == 0)
+		repeated = repeated || again
+		if capped && !repeated {
+			p.flags |= proto.FlagClickCap
+			p.place()
+		}
+	case proto.EventType_EVENT_TYPE_IMPRESSION:
+		s.pending.settle(p.event.id, d)
+	default:
+		p.user = 0
 	}
 	as := counted
-	if duplicated {
+	if repeated {
 		as = duplicate
 	}
-	waits := named && as == counted && e.flags == 0 && !s.seen.impression(e.impression, step)
-	s.book(e, lat, place{texts: textsHash, tuple: tuple, as: as, waits: waits}, d)
-}
-
-// place is where and how an event is booked.
-type place struct {
-	texts, tuple uint64
-	as           int
-	waits        bool
+	waits := named && as == counted && p.flags == 0 && !s.seen.impression(p.impression, p.step)
+	s.book(p, lat, as, waits, d)
 }
 
 // book adds the event to its cell, or lets it wait.
-func (s *State) book(e *event, lat int64, p place, d *Delta) {
-	bucket := floorDiv(lat, s.bucketMillis)
-	k := key{ids: e.ids, minute: uint32(e.timeUs / microsPerMinute), flags: e.flags, typ: e.typ}
+func (s *State) book(p *prepared, lat int64, as int, waits bool, d *Delta) {
 	spend := int64(0)
-	if p.as == counted && e.flags == 0 && e.pricing.Bills(e.typ) {
-		spend = e.price
+	if as == counted && p.flags == 0 && p.pricing.Bills(p.typ) {
+		spend = p.price
 	}
-	var c *cell
-	if d != nil && !p.waits {
-		k.texts = d.texts.code(p.texts, s.scratch)
-		if c = d.find(hashKey(p.tuple, &k), &k); c != nil && c.admitted == bucket {
-			d.add(c, p.as, spend, e.user)
+	row := -1
+	if d != nil && !waits {
+		p.key.texts = d.texts.code(p.texts, p.event.texts, p.currency)
+		if row = d.find(p.cell, &p.key); row >= 0 && d.at(row).admitted == uint32(p.bucket+1) {
+			d.add(row, as, spend, p.user)
 			return
 		}
 	}
-	if !s.flood.admit(bucket, e.ids[advertiser], p.tuple) {
-		c = nil
-		s.overflow(e, &k, &p, d)
-		bucket = never
+	if !s.flood.admit(p.bucket, p.ids[advertiser], p.tuple) {
+		row = -1
+		p.overflow(d)
 	}
 	switch {
-	case p.waits:
-		s.pending.add(waiting{impression: e.impression, tuple: p.tuple, spend: spend, key: k}, lat, p.texts, s.scratch)
+	case waits:
+		w := waiting{impression: p.impression, tuple: p.tuple, spend: spend, key: p.key}
+		s.pending.add(w, lat, p.texts, &p.event)
 	case d != nil:
-		if c == nil {
-			c = d.cell(hashKey(p.tuple, &k), &k)
+		if row < 0 {
+			row = d.row(p.cell, &p.key)
 		}
-		c.admitted = bucket
-		d.add(c, p.as, spend, e.user)
+		d.at(row).admitted = uint32(p.bucket + 1)
+		d.add(row, as, spend, p.user)
 	}
 }
 
 // overflow moves an event whose tuple is not admitted to the one that stands
 // for all of its campaign.
-func (s *State) overflow(e *event, k *key, p *place, d *Delta) {
+func (p *prepared) overflow(d *Delta) {
 	for i := adGroup; i < numIDs; i++ {
-		e.ids[i] = 0
+		p.ids[i] = 0
 	}
-	for i := range e.texts {
-		if i != currency {
-			e.texts[i] = otherText
-		}
-	}
-	k.ids = e.ids
-	p.texts, p.tuple = s.hash(e)
+	p.event.texts = otherTexts
+	p.bucket = -1 // admitted in no bucket
+	p.place()
 	if d != nil {
 		d.totals.Overflowed++
-		k.texts = d.texts.code(p.texts, s.scratch)
+		p.key.texts = d.texts.code(p.texts, p.event.texts, p.currency)
 	}
-}
-
-var otherText = []byte(Other)
-
-// hash packs the texts of e into s.scratch and returns their hash and that of
-// the tuple.
-func (s *State) hash(e *event) (texts, tuple uint64) {
-	s.scratch = packTexts(s.scratch[:0], e)
-	texts = hashBytes(0, s.scratch)
-	return texts, hashTuple(e, texts)
 }
 
 // payload is a fingerprint of what a repeat must have in common with its first:
@@ -200,8 +247,8 @@ func payload(e *event) uint16 {
 	h = mix(h^e.ids[creative], e.ids[placement]^secret2)
 	h = mix(h^e.ids[publisher], uint64(e.price)^secret3)
 	h = mix(h^uint64(e.pricing), hashID(e.impression))
-	h = hashBytes(h, e.texts[currency])
-	h = hashBytes(h, e.texts[variant])
+	h = hashBytes(h, e.currency)
+	h = hashBytes(h, e.variant)
 	return uint16(h)
 }
 
@@ -221,3 +268,6 @@ func (s *State) IDs() int { return s.seen.len() }
 
 // Pending returns the number of clicks that wait for their impression.
 func (s *State) Pending() int { return s.pending.open }
+
+// Close gives the memory of s back. s must not be used any more.
+func (s *State) Close() { s.seen.close() }
