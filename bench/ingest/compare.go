@@ -61,13 +61,17 @@ type measured struct {
 	cpuPerEvent float64 // µs
 	rate        float64 // events per second
 	p50, p99    time.Duration
+	// atItsRate is the µs per event of the static server at the same rate on as
+	// many connections, of cases that wait for a slow broker: they leave the
+	// machine idle, and waking it costs the static server as well.
+	atItsRate float64
 }
 
 func compare(ctx context.Context, s settings) error {
 	rows := make(map[string][]measured)
 	var chosen []kase
 	for _, k := range kases {
-		if k.static || strings.Contains(k.name, s.only) {
+		if k.static || chosenBy(s.only, k.name) {
 			chosen = append(chosen, k)
 		}
 	}
@@ -78,11 +82,25 @@ func compare(ctx context.Context, s settings) error {
 			if err != nil {
 				return fmt.Errorf("%s: %w", k.name, err)
 			}
+			if k.delay > 0 {
+				reference := kase{shape: shape{conns: k.shape.conns, rate: m.rate}, events: 1, static: true}
+				r, err := one(ctx, s, reference)
+				if err != nil {
+					return fmt.Errorf("static GIF at the rate of %s: %w", k.name, err)
+				}
+				m.atItsRate = r.cpuPerEvent
+			}
 			fmt.Fprintf(os.Stderr, "round %d  %-28s %6.2f µs/event  %8.0f/s  p99 %s\n", round+1, k.name, m.cpuPerEvent, m.rate, m.p99.Round(10*time.Microsecond))
 			rows[k.name] = append(rows[k.name], m)
 		}
 	}
 	return publish(s, chosen, rows)
+}
+
+// chosenBy reports whether one of the texts between the semicolons of only is
+// the end of name.
+func chosenBy(only, name string) bool {
+	return slices.ContainsFunc(strings.Split(only, ";"), func(end string) bool { return strings.HasSuffix(name, end) })
 }
 
 // one starts the servers of one case anew and loads them.
@@ -196,7 +214,7 @@ func publish(s settings, chosen []kase, rows map[string][]measured) error {
 	var text bytes.Buffer
 	fmt.Fprintf(&text, "ingest: CPU of the server per event, %d rounds of %s, %s\n\n", s.rounds, s.length, time.Now().UTC().Format(time.DateOnly))
 	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "case\tload\tµs/event\tmin–max\tx static\tmin–max\tevents/s\tp50\tp99")
+	fmt.Fprintln(table, "case\tload\tµs/event\tmin–max\tx static\tmin–max\tx static at that rate\tevents/s\tp50\tp99")
 	for _, k := range chosen {
 		reference := "static GIF"
 		if k.shape == steady {
@@ -204,13 +222,17 @@ func publish(s settings, chosen []kase, rows map[string][]measured) error {
 		}
 		cost := measure.Column(rows[k.name], func(m measured) float64 { return m.cpuPerEvent })
 		base := measure.Column(rows[reference], func(m measured) float64 { return m.cpuPerEvent })
+		paced := "-"
+		if k.delay > 0 {
+			paced = fmt.Sprintf("%.2f", measure.Median(cost)/measure.Median(measure.Column(rows[k.name], func(m measured) float64 { return m.atItsRate })))
+		}
 		latency := "-\t-"
 		if k.shape.rate > 0 {
 			latency = fmt.Sprintf("%.2f ms\t%.2f ms", measure.Median(measure.Column(rows[k.name], func(m measured) float64 { return m.p50.Seconds() * 1e3 })),
 				measure.Median(measure.Column(rows[k.name], func(m measured) float64 { return m.p99.Seconds() * 1e3 })))
 		}
-		fmt.Fprintf(table, "%s\t%s\t%.2f\t%.2f–%.2f\t%s\t%.0f\t%s\n", k.name, k.shape.name,
-			measure.Median(cost), slices.Min(cost), slices.Max(cost), measure.Compare(cost, base),
+		fmt.Fprintf(table, "%s\t%s\t%.2f\t%.2f–%.2f\t%s\t%s\t%.0f\t%s\n", k.name, k.shape.name,
+			measure.Median(cost), slices.Min(cost), slices.Max(cost), measure.Compare(cost, base), paced,
 			measure.Median(measure.Column(rows[k.name], func(m measured) float64 { return m.rate })), latency)
 	}
 	if err := table.Flush(); err != nil {
