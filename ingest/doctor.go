@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 
 	"github.com/valyala/fasthttp"
 
@@ -11,13 +12,15 @@ import (
 	"github.com/adtally/adtally/proto"
 )
 
-var (
-	errLink = &problem{status: 400, code: "bad_url", title: "The body is neither a beacon URL nor events"}
-	errMute = &problem{
+var errLink = &problem{status: 400, code: "bad_url", title: "The body is neither a beacon URL, a token nor events"}
+
+// errMute asks for a key on behalf of the event index.
+func errMute(index int) *problem {
+	return &problem{
 		status: 401, code: "unauthorized", title: "Send a valid API key as Authorization: Bearer <key>", field: fieldNames[fieldToken],
-		detail: "an event without a token is one of a server, which needs a key",
+		detail: fmt.Sprintf("event %d has none, so it is one of a server, which needs a key", index),
 	}
-)
+}
 
 // doctorRoute answers POST /doctor: how a beacon or a batch would be read, by
 // the code that reads it, and why. Nothing is counted and nothing is kept.
@@ -33,6 +36,9 @@ func (s *Server) doctorRoute(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	if link := beaconLink(bytes.TrimSpace(body)); link != nil {
+		if bareToken(link) {
+			link = append([]byte(s.cfg.PathPrefix+"i/"), link...)
+		}
 		s.examineLink(ctx, link)
 		return
 	}
@@ -55,6 +61,14 @@ func beaconLink(body []byte) []byte {
 		return nil
 	}
 	return []byte(*given.URL)
+}
+
+// bareToken reports whether text looks like a token rather than a URL; it is
+// read as an impression's.
+func bareToken(text []byte) bool {
+	const least = 20 // bytes before the dot: a host name is shorter, or has a path
+	dot := bytes.IndexByte(text, '.')
+	return dot >= least && dot == bytes.LastIndexByte(text, '.') && !bytes.ContainsAny(text, "/:?&%")
 }
 
 // examineLink says how GET of a URL would be answered.
@@ -125,7 +139,7 @@ func (s *Server) examineBatch(ctx *fasthttp.RequestCtx, body []byte, lines bool)
 			d.describe(s, sc, s.fillFromServer(sc, raw, grant))
 			d.addIDs(raw)
 		default:
-			s.refuse(ctx, errMute)
+			s.refuse(ctx, errMute(r.index))
 			return
 		}
 		out.Events = append(out.Events, d)

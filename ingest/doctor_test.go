@@ -182,3 +182,24 @@ func TestDoctorReadsBatches(t *testing.T) {
 	}
 	r.do("GET", "/doctor", "").want(t, 405)
 }
+
+func TestDoctorTakesABareToken(t *testing.T) {
+	t.Parallel()
+	r := startDoctor(t)
+	f := func(text, signature string) {
+		t.Helper()
+		d := r.do("POST", "/doctor", text+"\n", "Content-Type: text/plain").diagnosed(t).Events[0]
+		if d.As != "impression" || d.Signature != signature {
+			t.Errorf("%+v", d)
+		}
+	}
+	text := r.sign(nil)
+	f(text, signatureOK)
+	f(text[:len(text)-2]+"AA", signatureBad)
+	// A host alone is a URL, and an event without a token is named.
+	if d := r.do("POST", "/doctor", "ads.example").diagnosed(t).Events[0]; d.As != "other" {
+		t.Errorf("%+v", d)
+	}
+	r.do("POST", "/doctor", `[{"token":"`+text+`","type":"click"},`+minimal+`]`, "Content-Type: application/json").
+		want(t, 401, `"detail":"event 1 has none`)
+}

@@ -15,6 +15,9 @@ import (
 const (
 	// deadlineGrain is how exactly deadlines are kept.
 	deadlineGrain = 10 * time.Millisecond
+	// patience is the part of the linger that the timer leaves to a request that
+	// may come and send the round: to wake somebody costs as much as a request.
+	patience = 4
 	// safetyLinger is when the producer sends by itself what it was not told to
 	// send, such as what waited for metadata.
 	safetyLinger = 20 * time.Millisecond
@@ -69,7 +72,7 @@ func (r *rounds) add(b *Batch, now time.Time, wait time.Duration) {
 	if len(n.flights) == 0 {
 		n.began = now
 		if r.linger > 0 {
-			r.ripen.Reset(r.linger)
+			r.ripen.Reset(r.linger + r.linger/patience)
 		}
 	}
 	n.flights = append(n.flights, d)
