@@ -7,6 +7,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/adtally/adtally/ingest/jsonscan"
 	"github.com/adtally/adtally/ingest/token"
 )
 
@@ -62,18 +63,18 @@ func (s *Server) tooLarge(what string, limit int) *problem {
 // whole.
 func (s *Server) refuse(ctx *fasthttp.RequestCtx, p *problem) {
 	body := append(make([]byte, 0, 256), `{"code":`...)
-	body = appendJSON(body, p.code)
+	body = jsonscan.Append(body, p.code)
 	body = append(body, `,"title":`...)
-	body = appendJSON(body, p.title)
+	body = jsonscan.Append(body, p.title)
 	body = append(body, `,"status":`...)
 	body = strconv.AppendInt(body, int64(p.status), 10)
 	if p.field != "" {
 		body = append(body, `,"field":`...)
-		body = appendJSON(body, p.field)
+		body = jsonscan.Append(body, p.field)
 	}
 	if p.detail != "" {
 		body = append(body, `,"detail":`...)
-		body = appendJSON(body, p.detail)
+		body = jsonscan.Append(body, p.detail)
 	}
 	ctx.Response.SetBodyRaw(append(body, '}'))
 	ctx.Response.SetStatusCode(p.status)

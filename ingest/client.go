@@ -3,6 +3,7 @@ package ingest
 import (
 	"time"
 
+	"github.com/adtally/adtally/ingest/jsonscan"
 	"github.com/adtally/adtally/ingest/token"
 	"github.com/adtally/adtally/proto"
 )
@@ -50,9 +51,9 @@ func (s *Server) verifyEvent(sc *scratch, raw *rawEvent, ring *token.Keyring) re
 	bad := raw.shape()
 	switch {
 	case bad.reason != "":
-	case raw.kind(fieldToken) == kindNone:
+	case raw.kind(fieldToken) == jsonscan.None:
 		bad = missing(fieldToken)
-	case raw.kind(fieldToken) != kindString:
+	case raw.kind(fieldToken) != jsonscan.String:
 		bad = badValue(fieldToken, "not a string")
 	default:
 		var err error
@@ -88,7 +89,7 @@ func (s *Server) fillSigned(sc *scratch, raw *rawEvent) rejection {
 	if bad.reason != "" {
 		return bad
 	}
-	if raw.kind(fieldTime) != kindNone {
+	if raw.kind(fieldTime) != jsonscan.None {
 		at += sc.visit.skew()
 	}
 	if bad = s.place(e, at); bad.reason != "" {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/adtally/adtally/ingest/jsonscan"
 	"github.com/adtally/adtally/proto"
 )
 
@@ -185,7 +186,7 @@ func (d *diagnosis) addURLMacros(uri *fasthttp.URI) {
 // addMacros lists the fields of an event in which a macro was left.
 func (d *diagnosis) addMacros(raw *rawEvent) {
 	for f := range fields {
-		if raw.object && raw.kind(f) == kindString {
+		if raw.object && raw.kind(f) == jsonscan.String {
 			d.addMacro(fieldNames[f], raw.values[f])
 		}
 	}
@@ -225,10 +226,10 @@ func (d *diagnosis) addIDs(raw *rawEvent) {
 	if d.Event == nil {
 		return
 	}
-	if raw.kind(fieldID) == kindString {
+	if raw.kind(fieldID) == jsonscan.String {
 		d.Event.ID = string(raw.values[fieldID])
 	}
-	if raw.kind(fieldImpression) == kindString {
+	if raw.kind(fieldImpression) == jsonscan.String {
 		d.Event.ImpressionID = string(raw.values[fieldImpression])
 	}
 }

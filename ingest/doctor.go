@@ -8,6 +8,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/adtally/adtally/ingest/jsonscan"
 	"github.com/adtally/adtally/ingest/token"
 	"github.com/adtally/adtally/proto"
 )
@@ -127,7 +128,7 @@ func (s *Server) examineBatch(ctx *fasthttp.RequestCtx, body []byte, lines bool)
 		d.addMacros(raw)
 		sc.visit = request
 		switch {
-		case raw.object && raw.kind(fieldToken) != kindNone:
+		case raw.object && raw.kind(fieldToken) != jsonscan.None:
 			d.As = routeNames[routeClient]
 			d.restrict(raw, clientFields)
 			d.setSignature(ring, raw.values[fieldToken])

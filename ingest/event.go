@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 	"unsafe"
 
+	"github.com/adtally/adtally/ingest/jsonscan"
 	"github.com/adtally/adtally/proto"
 )
 
@@ -78,10 +79,10 @@ func (e *rawEvent) shape() rejection {
 
 // eventType reads the field type.
 func (e *rawEvent) eventType() (proto.EventType, rejection) {
-	if e.kind(fieldType) == kindNone {
+	if e.kind(fieldType) == jsonscan.None {
 		return 0, missing(fieldType)
 	}
-	if e.kind(fieldType) == kindString {
+	if e.kind(fieldType) == jsonscan.String {
 		if typ, ok := proto.ParseEventType(alias(e.values[fieldType])); ok {
 			return typ, rejection{}
 		}
@@ -94,9 +95,9 @@ var typeNames = proto.EventTypeNames()
 // text reads a text of at most limit bytes; absent is empty.
 func (e *rawEvent) text(f field, limit int) ([]byte, rejection) {
 	switch e.kind(f) {
-	case kindNone:
+	case jsonscan.None:
 		return nil, rejection{}
-	case kindString:
+	case jsonscan.String:
 		if len(e.values[f]) > limit {
 			return nil, badValue(f, "too long")
 		}
@@ -108,10 +109,10 @@ func (e *rawEvent) text(f field, limit int) ([]byte, rejection) {
 
 // number reads a 64-bit id, written as a number or in a string; absent is 0.
 func (e *rawEvent) number(f field) (uint64, rejection) {
-	if e.kind(f) == kindNone {
+	if e.kind(f) == jsonscan.None {
 		return 0, rejection{}
 	}
-	if e.kind(f) == kindOther {
+	if e.kind(f) == jsonscan.Other {
 		return 0, badValue(f, "neither a number nor a string")
 	}
 	n, ok := parseUint(e.values[f])
@@ -126,15 +127,15 @@ func (e *rawEvent) time(absent int64) (int64, rejection) {
 	const want = "neither RFC 3339 nor milliseconds since 1970"
 	text := e.values[fieldTime]
 	switch e.kind(fieldTime) {
-	case kindNone:
+	case jsonscan.None:
 		return absent, rejection{}
-	case kindString:
+	case jsonscan.String:
 		var at time.Time
 		if err := at.UnmarshalText(text); err != nil {
 			return 0, badValue(fieldTime, want)
 		}
 		return at.UnixMicro(), rejection{}
-	case kindNumber:
+	case jsonscan.Number:
 		if ms, ok := parseUint(text); ok && len(text) <= maxMillisDigits {
 			return int64(ms) * 1000, rejection{}
 		}

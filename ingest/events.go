@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/valyala/fasthttp"
+
+	"github.com/adtally/adtally/ingest/jsonscan"
 )
 
 const scopeIngest = "ingest"
@@ -150,8 +152,8 @@ func (sc *scratch) refuseSigned(bad rejection) refusal {
 
 // reject notes that the event just read is not counted.
 func (r *reader) reject(bad refusal) {
-	bad.index, bad.text = r.index, r.json.text[r.begin:r.lineEnd]
-	if r.raw.object && r.raw.kind(fieldID) == kindString {
+	bad.index, bad.text = r.index, r.json.Text()[r.begin:r.lineEnd]
+	if r.raw.object && r.raw.kind(fieldID) == jsonscan.String {
 		bad.id = clip(r.raw.values[fieldID], maxIDText)
 	}
 	r.rejected = append(r.rejected, bad)
@@ -166,7 +168,7 @@ func (s *Server) settle(ctx *fasthttp.RequestCtx, rt route, r *reader, sc *scrat
 	}()
 	if p := s.unread(r); p != nil {
 		if !errors.Is(r.err, errTooMany) {
-			s.reportBody(rt, p.code, p.detail, r.json.text, r.json.pos)
+			s.reportBody(rt, p.code, p.detail, r.json.Text(), r.json.Pos())
 		}
 		s.refuse(ctx, p)
 		return
@@ -194,7 +196,7 @@ func (s *Server) unread(r *reader) *problem {
 	default:
 		return &problem{
 			status: 400, code: "bad_json", title: "The body cannot be read; nothing was counted",
-			detail: r.err.Error() + " at byte " + strconv.Itoa(r.json.pos),
+			detail: r.err.Error() + " at byte " + strconv.Itoa(r.json.Pos()),
 		}
 	}
 }
@@ -235,17 +237,17 @@ func appendRejection(out []byte, i int, bad *refusal) []byte {
 	out = strconv.AppendInt(out, int64(bad.index), 10)
 	if len(bad.id) > 0 {
 		out = append(out, `,"id":`...)
-		out = appendJSON(out, bad.id)
+		out = jsonscan.Append(out, bad.id)
 	}
 	out = append(out, `,"reason":`...)
-	out = appendJSON(out, string(bad.reason))
+	out = jsonscan.Append(out, string(bad.reason))
 	if bad.field != "" {
 		out = append(out, `,"field":`...)
-		out = appendJSON(out, bad.field)
+		out = jsonscan.Append(out, bad.field)
 	}
 	if bad.detail != "" {
 		out = append(out, `,"detail":`...)
-		out = appendJSON(out, bad.detail)
+		out = jsonscan.Append(out, bad.detail)
 	}
 	return append(out, '}')
 }
@@ -257,6 +259,6 @@ func appendWarning(out []byte, i int, w warning) []byte {
 	out = append(out, `{"index":`...)
 	out = strconv.AppendInt(out, int64(w.index), 10)
 	out = append(out, `,"field":`...)
-	out = appendJSON(out, clip(w.field, maxNameShown))
+	out = jsonscan.Append(out, clip(w.field, maxNameShown))
 	return append(out, `,"reason":"unknown_field"}`...)
 }

@@ -3,6 +3,7 @@ package ingest
 import (
 	"net/netip"
 
+	"github.com/adtally/adtally/ingest/jsonscan"
 	"github.com/adtally/adtally/proto"
 )
 
@@ -50,19 +51,19 @@ func (s *Server) fillFromServer(sc *scratch, raw *rawEvent, grant Grant) rejecti
 func (s *Server) fillFromUser(sc *scratch, raw *rawEvent) {
 	e, v := &sc.event, &sc.visit
 	decision := s.decideEvent(v, raw)
-	if raw.kind(fieldUser) != kindNone {
+	if raw.kind(fieldUser) != jsonscan.None {
 		e.UserHash = s.userHash(e, raw.values[fieldUser], decision)
 	}
 	for _, f := range [...]field{fieldID, fieldImpression, fieldUser} {
-		if raw.kind(f) != kindNone && holdsMacro(raw.values[f]) {
+		if raw.kind(f) != jsonscan.None && holdsMacro(raw.values[f]) {
 			e.InvalidFlags |= uint32(proto.FlagUnexpandedMacro)
 		}
 	}
 	v.origin = origin{}
-	if ua := raw.values[fieldUserAgent]; raw.kind(fieldUserAgent) != kindNone && len(ua) > 0 {
+	if ua := raw.values[fieldUserAgent]; raw.kind(fieldUserAgent) != jsonscan.None && len(ua) > 0 {
 		v.origin.readAgent(v.lists, ua)
 	}
-	if raw.kind(fieldIP) != kindNone && v.lists.needAddress() {
+	if raw.kind(fieldIP) != jsonscan.None && v.lists.needAddress() {
 		// What is no address says nothing; the event counts all the same.
 		if addr, err := netip.ParseAddr(alias(raw.values[fieldIP])); err == nil {
 			v.origin.readAddress(v.lists, addr)
@@ -87,7 +88,7 @@ func fillNumbers(e *proto.Event, raw *rawEvent) (bad rejection) {
 		{fieldPlacement, &e.PlacementId, false},
 		{fieldPublisher, &e.PublisherId, false},
 	} {
-		if n.required && raw.kind(n.field) == kindNone {
+		if n.required && raw.kind(n.field) == jsonscan.None {
 			return missing(n.field)
 		}
 		if *n.dst, bad = raw.number(n.field); bad.reason != "" {
@@ -159,7 +160,7 @@ func fillTexts(e *proto.Event, raw *rawEvent) rejection {
 	// These are not stored as they are, but a number or an object here is a
 	// mistake that the sender should hear about.
 	for _, f := range [...]field{fieldUser, fieldIP, fieldUserAgent} {
-		if k := raw.kind(f); k != kindNone && k != kindString {
+		if k := raw.kind(f); k != jsonscan.None && k != jsonscan.String {
 			return badValue(f, "not a string")
 		}
 	}
@@ -189,9 +190,9 @@ func fillPrice(e *proto.Event, raw *rawEvent) rejection {
 	}
 	text := raw.values[fieldPrice]
 	switch {
-	case raw.kind(fieldPrice) == kindNone:
+	case raw.kind(fieldPrice) == jsonscan.None:
 		return rejection{}
-	case raw.kind(fieldPrice) == kindOther:
+	case raw.kind(fieldPrice) == jsonscan.Other:
 		return badValue(fieldPrice, "not a decimal string")
 	case len(text) > maxPriceText:
 		return badValue(fieldPrice, "too long")

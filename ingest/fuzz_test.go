@@ -17,6 +17,7 @@ import (
 	"github.com/valyala/fasthttp"
 	protobuf "google.golang.org/protobuf/proto"
 
+	"github.com/adtally/adtally/ingest/jsonscan"
 	"github.com/adtally/adtally/ingest/network"
 	"github.com/adtally/adtally/ingest/token"
 	"github.com/adtally/adtally/proto"
@@ -45,7 +46,7 @@ func offline(tb testing.TB, sink Sink) *Server {
 }
 
 // stricter lists what the scanner refuses although encoding/json takes it.
-var stricter = []error{errDepth, errNumber, errSurrogate, errUTF8, errNoEvents, errTwice, errTooMany}
+var stricter = []error{jsonscan.ErrDepth, jsonscan.ErrNumber, jsonscan.ErrSurrogate, jsonscan.ErrUTF8, errNoEvents, errTwice, errTooMany}
 
 // FuzzBatch reads any body: an array that the scanner takes is JSON to
 // encoding/json too, and the other way round; every event that is accepted

@@ -3,6 +3,8 @@ package ingest
 import (
 	"bytes"
 	"errors"
+
+	"github.com/adtally/adtally/ingest/jsonscan"
 )
 
 const (
@@ -82,7 +84,7 @@ type rawEvent struct {
 	object bool // false: not even an object
 	given  fieldSet
 	twice  fieldSet
-	kinds  [fields]kind
+	kinds  [fields]jsonscan.Kind
 	values [fields][]byte
 }
 
@@ -95,7 +97,7 @@ type warning struct {
 // reader reads the events of a body one by one. Whatever it hands out lives as
 // long as the body and until the next start.
 type reader struct {
-	json  scanner
+	json  jsonscan.Scanner
 	known fieldSet
 	max   int
 
@@ -122,14 +124,14 @@ func (r *reader) start(body []byte, known fieldSet, limit int, lines bool) {
 	r.known, r.max, r.index = known, limit, -1
 	r.lines, r.wrapped = false, false
 	r.warnings, r.rejected = r.warnings[:0], r.rejected[:0]
-	if r.err = r.json.reset(body); r.err != nil {
+	if r.err = r.json.Reset(body); r.err != nil {
 		return
 	}
-	switch r.json.peek() {
+	switch r.json.Peek() {
 	case 0:
 		r.err = r.emptyOrBroken()
 	case '[':
-		r.err = r.json.enter('[')
+		r.err = r.json.Enter('[')
 	case '{':
 		r.err = r.startObject(lines)
 	default:
@@ -138,31 +140,31 @@ func (r *reader) start(body []byte, known fieldSet, limit int, lines bool) {
 }
 
 func (r *reader) emptyOrBroken() error {
-	if r.json.pos >= len(r.json.text) {
+	if r.json.Pos() >= len(r.json.Text()) {
 		return errEmpty
 	}
-	return errJSON
+	return jsonscan.ErrSyntax
 }
 
 // startObject tells {"events":[…]} from a line, by looking through the object.
 func (r *reader) startObject(lines bool) error {
-	begin := r.json.pos
+	begin := r.json.Pos()
 	found, err := r.seekEvents(false)
 	switch {
 	case err != nil:
 		return err
 	case found:
-		r.json.pos, r.json.depth = begin, 0
+		r.json.Rewind(begin)
 		r.wrapped = true
 		if _, err := r.seekEvents(true); err != nil {
 			return err
 		}
-		if r.json.peek() != '[' {
+		if r.json.Peek() != '[' {
 			return errNoEvents
 		}
-		return r.json.enter('[')
+		return r.json.Enter('[')
 	case lines:
-		r.json.pos, r.json.depth = begin, 0
+		r.json.Rewind(begin)
 		r.lines = true
 		return nil
 	default:
@@ -172,22 +174,22 @@ func (r *reader) startObject(lines bool) error {
 
 // seekEvents moves to the value of the member "events" of the object ahead.
 func (r *reader) seekEvents(warn bool) (bool, error) {
-	if err := r.json.enter('{'); err != nil {
+	if err := r.json.Enter('{'); err != nil {
 		return false, err
 	}
 	for first := true; ; first = false {
-		again, err := r.json.more('}', first)
+		again, err := r.json.More('}', first)
 		if err != nil || !again {
 			return false, err
 		}
-		name, err := r.json.key()
+		name, err := r.json.Key()
 		if err != nil || string(name) == eventsMember {
 			return true, err
 		}
 		if warn {
 			r.warn(wrapperIndex, name)
 		}
-		if _, _, err := r.json.value(); err != nil {
+		if _, _, err := r.json.Value(); err != nil {
 			return false, err
 		}
 	}
@@ -213,15 +215,15 @@ func (r *reader) next() bool {
 
 func (r *reader) advance() (bool, error) {
 	if r.lines {
-		if r.json.peek() == 0 {
-			return false, r.json.end()
+		if r.json.Peek() == 0 {
+			return false, r.json.End()
 		}
-		if r.index >= 0 && bytes.IndexByte(r.json.text[r.lineEnd:r.json.pos], '\n') < 0 {
-			return false, errAfterValue
+		if r.index >= 0 && bytes.IndexByte(r.json.Text()[r.lineEnd:r.json.Pos()], '\n') < 0 {
+			return false, jsonscan.ErrAfterValue
 		}
 		return true, nil
 	}
-	again, err := r.json.more(']', r.index < 0)
+	again, err := r.json.More(']', r.index < 0)
 	if err != nil || again {
 		return again, err
 	}
@@ -230,17 +232,17 @@ func (r *reader) advance() (bool, error) {
 			return false, err
 		}
 	}
-	return false, r.json.end()
+	return false, r.json.End()
 }
 
 // finishWrapper reads what follows the array of {"events":[…]}.
 func (r *reader) finishWrapper() error {
 	for {
-		again, err := r.json.more('}', false)
+		again, err := r.json.More('}', false)
 		if err != nil || !again {
 			return err
 		}
-		name, err := r.json.key()
+		name, err := r.json.Key()
 		if err != nil {
 			return err
 		}
@@ -248,7 +250,7 @@ func (r *reader) finishWrapper() error {
 			return errTwice
 		}
 		r.warn(wrapperIndex, name)
-		if _, _, err := r.json.value(); err != nil {
+		if _, _, err := r.json.Value(); err != nil {
 			return err
 		}
 	}
@@ -258,23 +260,23 @@ func (r *reader) finishWrapper() error {
 func (r *reader) event() error {
 	raw := &r.raw
 	raw.given, raw.twice = 0, 0
-	raw.object = r.json.peek() == '{'
-	r.begin = r.json.pos
+	raw.object = r.json.Peek() == '{'
+	r.begin = r.json.Pos()
 	if !raw.object {
-		_, _, err := r.json.value()
-		r.lineEnd = r.json.pos
+		_, _, err := r.json.Value()
+		r.lineEnd = r.json.Pos()
 		return err
 	}
-	if err := r.json.enter('{'); err != nil {
+	if err := r.json.Enter('{'); err != nil {
 		return err
 	}
 	for first := true; ; first = false {
-		again, err := r.json.more('}', first)
+		again, err := r.json.More('}', first)
 		if err != nil {
 			return err
 		}
 		if !again {
-			r.lineEnd = r.json.pos
+			r.lineEnd = r.json.Pos()
 			return nil
 		}
 		if err := r.member(); err != nil {
@@ -285,11 +287,11 @@ func (r *reader) event() error {
 
 // member reads one field of an event.
 func (r *reader) member() error {
-	name, err := r.json.key()
+	name, err := r.json.Key()
 	if err != nil {
 		return err
 	}
-	k, value, err := r.json.value()
+	k, value, err := r.json.Value()
 	if err != nil {
 		return err
 	}
@@ -323,9 +325,9 @@ func (r *reader) warn(index int, name []byte) {
 }
 
 // kind returns the kind of a field's value; null counts as absent.
-func (e *rawEvent) kind(f field) kind {
+func (e *rawEvent) kind(f field) jsonscan.Kind {
 	if e.given&(1<<f) == 0 {
-		return kindNone
+		return jsonscan.None
 	}
 	return e.kinds[f]
 }

@@ -3,6 +3,8 @@ package ingest
 import (
 	"slices"
 	"time"
+
+	"github.com/adtally/adtally/ingest/jsonscan"
 )
 
 // maxReported is how much of a body goes to the rejected topic, in bytes.
@@ -121,15 +123,15 @@ func appendKnown(dst, text []byte) []byte {
 		if dst[len(dst)-1] != '{' {
 			dst = append(dst, ',')
 		}
-		dst = append(appendJSON(dst, fieldNames[f]), ':')
+		dst = append(jsonscan.Append(dst, fieldNames[f]), ':')
 		switch r.raw.kinds[f] {
-		case kindString:
-			dst = appendJSON(dst, clip(r.raw.values[f], maxReported))
-		case kindNone:
+		case jsonscan.String:
+			dst = jsonscan.Append(dst, clip(r.raw.values[f], maxReported))
+		case jsonscan.None:
 			dst = append(dst, "null"...)
-		case kindNumber:
+		case jsonscan.Number:
 			dst = append(dst, r.raw.values[f]...)
-		case kindOther:
+		case jsonscan.Other:
 			dst = append(dst, `"…"`...)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/adtally/adtally/ingest/consent"
+	"github.com/adtally/adtally/ingest/jsonscan"
 	"github.com/adtally/adtally/ingest/network"
 	"github.com/adtally/adtally/proto"
 )
@@ -182,11 +183,11 @@ func (s *Server) decideEvent(v *visit, raw *rawEvent) consent.Decision {
 // sections that apply may be an array, as in OpenRTB. What is neither is left
 // to the decider, to whom it is malformed.
 func (e *rawEvent) signal(f field) []byte {
-	if e.kind(f) == kindNone {
+	if e.kind(f) == jsonscan.None {
 		return nil
 	}
 	text := e.values[f]
-	if f == fieldGPPSID && e.kind(f) == kindOther && text[0] == '[' {
+	if f == fieldGPPSID && e.kind(f) == jsonscan.Other && text[0] == '[' {
 		return text[1 : len(text)-1]
 	}
 	return text

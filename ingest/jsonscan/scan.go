@@ -1,4 +1,6 @@
-package ingest
+// Package jsonscan reads the JSON of beacons: strictly, once, and without
+// allocating. What is read is money, so nothing is repaired and nothing guessed.
+package jsonscan
 
 import (
 	"bytes"
@@ -16,47 +18,59 @@ const (
 
 // The ways in which JSON can be broken.
 var (
-	errJSON       = errors.New("broken JSON")
-	errUTF8       = errors.New("invalid UTF-8")
-	errDepth      = errors.New("nested deeper than 64")
-	errNumber     = errors.New("a number that is too long or too large")
-	errSurrogate  = errors.New("half a surrogate pair")
-	errEnd        = errors.New("the text ends too early")
-	errControl    = errors.New("a control character in a string")
-	errEscape     = errors.New("an unknown escape in a string")
-	errAfterValue = errors.New("more text after the end")
+	ErrSyntax     = errors.New("broken JSON")
+	ErrUTF8       = errors.New("invalid UTF-8")
+	ErrDepth      = errors.New("nested deeper than 64")
+	ErrNumber     = errors.New("a number that is too long or too large")
+	ErrSurrogate  = errors.New("half a surrogate pair")
+	ErrEnd        = errors.New("the text ends too early")
+	ErrControl    = errors.New("a control character in a string")
+	ErrEscape     = errors.New("an unknown escape in a string")
+	ErrAfterValue = errors.New("more text after the end")
 )
 
-// scanner reads JSON strictly (RFC 8259), once, without building a tree and
+// Scanner reads JSON strictly (RFC 8259), once, without building a tree and
 // without turning numbers into floats. The bytes it hands out point into the
 // text or into its own arena, and live until the next reset.
-type scanner struct {
+type Scanner struct {
 	text  []byte
 	pos   int
 	depth int
 	arena []byte // unescaped strings
 }
 
-// kind is the kind of a JSON value.
-type kind uint8
+// Kind is the kind of a JSON value.
+type Kind uint8
 
+// The kinds of values.
 const (
-	kindNone kind = iota // absent, or null
-	kindString
-	kindNumber
-	kindOther // true, false, an array or an object
+	None Kind = iota // absent, or null
+	String
+	Number
+	Other // true, false, an array or an object
 )
 
-func (s *scanner) reset(text []byte) error {
+// Reset begins a text. It is not changed, and must stay as it is while anything
+// that was handed out is used. The error is ErrUTF8.
+func (s *Scanner) Reset(text []byte) error {
 	s.text, s.pos, s.depth, s.arena = text, 0, 0, s.arena[:0]
 	if !utf8.Valid(text) {
-		return errUTF8
+		return ErrUTF8
 	}
 	return nil
 }
 
-// peek skips white space and returns the next byte, or 0 at the end.
-func (s *scanner) peek() byte {
+// Text returns what is read.
+func (s *Scanner) Text() []byte { return s.text }
+
+// Pos returns the offset of the next byte in the text.
+func (s *Scanner) Pos() int { return s.pos }
+
+// Rewind goes back to pos, which is not within an array or object.
+func (s *Scanner) Rewind(pos int) { s.pos, s.depth = pos, 0 }
+
+// Peek skips white space and returns the next byte, or 0 at the end.
+func (s *Scanner) Peek() byte {
 	for s.pos < len(s.text) {
 		switch c := s.text[s.pos]; c {
 		case ' ', '\t', '\n', '\r':
@@ -69,8 +83,8 @@ func (s *scanner) peek() byte {
 }
 
 // take consumes c if it comes next.
-func (s *scanner) take(c byte) bool {
-	if s.peek() != c || c == 0 {
+func (s *Scanner) take(c byte) bool {
+	if s.Peek() != c || c == 0 {
 		return false
 	}
 	s.pos++
@@ -78,43 +92,43 @@ func (s *scanner) take(c byte) bool {
 }
 
 // expect consumes c.
-func (s *scanner) expect(c byte) error {
+func (s *Scanner) expect(c byte) error {
 	if s.take(c) {
 		return nil
 	}
 	return s.broken()
 }
 
-func (s *scanner) broken() error {
-	if s.peek() == 0 && s.pos >= len(s.text) {
-		return errEnd
+func (s *Scanner) broken() error {
+	if s.Peek() == 0 && s.pos >= len(s.text) {
+		return ErrEnd
 	}
-	return errJSON
+	return ErrSyntax
 }
 
-// end reports an error unless only white space is left.
-func (s *scanner) end() error {
-	s.peek()
+// End reports an error unless only white space is left.
+func (s *Scanner) End() error {
+	s.Peek()
 	if s.pos < len(s.text) {
-		return errAfterValue
+		return ErrAfterValue
 	}
 	return nil
 }
 
-// enter consumes the opening byte of an array or object.
-func (s *scanner) enter(open byte) error {
+// Enter consumes the opening byte of an array or object.
+func (s *Scanner) Enter(open byte) error {
 	if err := s.expect(open); err != nil {
 		return err
 	}
 	if s.depth++; s.depth > maxDepth {
-		return errDepth
+		return ErrDepth
 	}
 	return nil
 }
 
-// more moves to the next element of an array or object, past the comma, and
+// More moves to the next element of an array or object, past the comma, and
 // reports false, past the closing byte, when there is none.
-func (s *scanner) more(closing byte, first bool) (bool, error) {
+func (s *Scanner) More(closing byte, first bool) (bool, error) {
 	if s.take(closing) {
 		s.depth--
 		return false, nil
@@ -125,14 +139,14 @@ func (s *scanner) more(closing byte, first bool) (bool, error) {
 	if err := s.expect(','); err != nil {
 		return false, err
 	}
-	if s.peek() == closing {
-		return false, errJSON
+	if s.Peek() == closing {
+		return false, ErrSyntax
 	}
 	return true, nil
 }
 
-// key reads a member name and its colon.
-func (s *scanner) key() ([]byte, error) {
+// Key reads a member name and its colon.
+func (s *Scanner) Key() ([]byte, error) {
 	name, err := s.str()
 	if err != nil {
 		return nil, err
@@ -140,51 +154,51 @@ func (s *scanner) key() ([]byte, error) {
 	return name, s.expect(':')
 }
 
-// value reads any value. Strings come unescaped, everything else as written.
-func (s *scanner) value() (kind, []byte, error) {
-	switch c := s.peek(); c {
+// Value reads any value. Strings come unescaped, everything else as written.
+func (s *Scanner) Value() (Kind, []byte, error) {
+	switch c := s.Peek(); c {
 	case '"':
 		text, err := s.str()
-		return kindString, text, err
+		return String, text, err
 	case '{', '[':
 		start := s.pos
 		err := s.skipNested(c)
-		return kindOther, s.text[start:s.pos], err
+		return Other, s.text[start:s.pos], err
 	case 't':
-		return kindOther, []byte("true"), s.literal("true")
+		return Other, []byte("true"), s.literal("true")
 	case 'f':
-		return kindOther, []byte("false"), s.literal("false")
+		return Other, []byte("false"), s.literal("false")
 	case 'n':
-		return kindNone, nil, s.literal("null")
+		return None, nil, s.literal("null")
 	default:
 		text, err := s.number()
-		return kindNumber, text, err
+		return Number, text, err
 	}
 }
 
-func (s *scanner) skipNested(open byte) error {
-	if err := s.enter(open); err != nil {
+func (s *Scanner) skipNested(open byte) error {
+	if err := s.Enter(open); err != nil {
 		return err
 	}
 	for first := true; ; first = false {
-		again, err := s.more(open+2, first) // ']' and '}' are two after their openings
+		again, err := s.More(open+2, first) // ']' and '}' are two after their openings
 		if err != nil || !again {
 			return err
 		}
 		if open == '{' {
-			if _, err := s.key(); err != nil {
+			if _, err := s.Key(); err != nil {
 				return err
 			}
 		}
-		if _, _, err := s.value(); err != nil {
+		if _, _, err := s.Value(); err != nil {
 			return err
 		}
 	}
 }
 
-func (s *scanner) literal(word string) error {
+func (s *Scanner) literal(word string) error {
 	if !bytes.HasPrefix(s.text[s.pos:], []byte(word)) {
-		return errJSON
+		return ErrSyntax
 	}
 	s.pos += len(word)
 	return nil
@@ -193,7 +207,7 @@ func (s *scanner) literal(word string) error {
 // number reads -?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?. Numbers that no
 // float64 holds are refused: another reader of the same text would see
 // infinity.
-func (s *scanner) number() ([]byte, error) {
+func (s *Scanner) number() ([]byte, error) {
 	start := s.pos
 	if s.at('-') {
 		s.pos++
@@ -221,19 +235,19 @@ func (s *scanner) number() ([]byte, error) {
 	}
 	text := s.text[start:s.pos]
 	if len(text) > maxNumber {
-		return nil, errNumber
+		return nil, ErrNumber
 	}
 	if exponent {
 		if _, err := strconv.ParseFloat(string(text), 64); err != nil {
-			return nil, errNumber
+			return nil, ErrNumber
 		}
 	}
 	return text, nil
 }
 
-func (s *scanner) at(c byte) bool { return s.pos < len(s.text) && s.text[s.pos] == c }
+func (s *Scanner) at(c byte) bool { return s.pos < len(s.text) && s.text[s.pos] == c }
 
-func (s *scanner) digits() int {
+func (s *Scanner) digits() int {
 	start := s.pos
 	for s.pos < len(s.text) && '0' <= s.text[s.pos] && s.text[s.pos] <= '9' {
 		s.pos++
@@ -242,7 +256,7 @@ func (s *scanner) digits() int {
 }
 
 // str reads a string. Most hold no escape and are handed out as they lie.
-func (s *scanner) str() ([]byte, error) {
+func (s *Scanner) str() ([]byte, error) {
 	if err := s.expect('"'); err != nil {
 		return nil, err
 	}
@@ -257,16 +271,16 @@ func (s *scanner) str() ([]byte, error) {
 			return s.escaped(start)
 		case c < ' ':
 			s.pos = start + i
-			return nil, errControl
+			return nil, ErrControl
 		}
 	}
 	s.pos = len(s.text)
-	return nil, errEnd
+	return nil, ErrEnd
 }
 
 // escaped reads the rest of a string that began at start and has its first
 // escape at pos.
-func (s *scanner) escaped(start int) ([]byte, error) {
+func (s *Scanner) escaped(start int) ([]byte, error) {
 	begin := len(s.arena)
 	s.arena = append(s.arena, s.text[start:s.pos]...)
 	for s.pos < len(s.text) {
@@ -276,7 +290,7 @@ func (s *scanner) escaped(start int) ([]byte, error) {
 		case c == '"':
 			return s.arena[begin:len(s.arena):len(s.arena)], nil
 		case c < ' ':
-			return nil, errControl
+			return nil, ErrControl
 		case c != '\\':
 			s.arena = append(s.arena, c)
 		default:
@@ -285,12 +299,12 @@ func (s *scanner) escaped(start int) ([]byte, error) {
 			}
 		}
 	}
-	return nil, errEnd
+	return nil, ErrEnd
 }
 
-func (s *scanner) escape() error {
+func (s *Scanner) escape() error {
 	if s.pos >= len(s.text) {
-		return errEnd
+		return ErrEnd
 	}
 	c := s.text[s.pos]
 	s.pos++
@@ -310,19 +324,19 @@ func (s *scanner) escape() error {
 	case 'u':
 		return s.unicode()
 	default:
-		return errEscape
+		return ErrEscape
 	}
 	return nil
 }
 
-func (s *scanner) unicode() error {
+func (s *Scanner) unicode() error {
 	r, err := s.hex4()
 	if err != nil {
 		return err
 	}
 	if utf16.IsSurrogate(r) {
 		if !bytes.HasPrefix(s.text[s.pos:], []byte(`\u`)) {
-			return errSurrogate
+			return ErrSurrogate
 		}
 		s.pos += 2
 		low, err := s.hex4()
@@ -330,22 +344,22 @@ func (s *scanner) unicode() error {
 			return err
 		}
 		if r = utf16.DecodeRune(r, low); r == utf8.RuneError {
-			return errSurrogate
+			return ErrSurrogate
 		}
 	}
 	s.arena = utf8.AppendRune(s.arena, r)
 	return nil
 }
 
-func (s *scanner) hex4() (rune, error) {
+func (s *Scanner) hex4() (rune, error) {
 	if s.pos+4 > len(s.text) {
-		return 0, errEnd
+		return 0, ErrEnd
 	}
 	var code [2]byte
 	for i := range code {
 		hi, lo := unhex(s.text[s.pos+2*i]), unhex(s.text[s.pos+2*i+1])
 		if hi > 15 || lo > 15 {
-			return 0, errEscape
+			return 0, ErrEscape
 		}
 		code[i] = hi<<4 | lo
 	}
@@ -364,8 +378,8 @@ func unhex(c byte) byte {
 	}
 }
 
-// appendJSON appends text, which is valid UTF-8, as a JSON string.
-func appendJSON[T string | []byte](dst []byte, text T) []byte {
+// Append appends text, which is valid UTF-8, as a JSON string.
+func Append[T string | []byte](dst []byte, text T) []byte {
 	const digits = "0123456789abcdef"
 	dst = append(dst, '"')
 	for i := range len(text) {
