@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -41,9 +42,10 @@ type runCmd struct {
 	ClickHouseLibrary    string `help:"libchdb.so to run; none means an installed clickhouse, or else the library from npm." name:"clickhouse-library" type:"path"`
 
 	taking
-	Query      query.Config      `embed:"" prefix:"query-" group:"Reports"`
-	Aggregate  aggregate.Config  `embed:"" prefix:"aggregate-" group:"Counting"`
-	Compact    compact.Config    `embed:"" prefix:"compact-" group:"Counting"`
+	Query     query.Config     `embed:"" prefix:"query-" group:"Reports"`
+	Aggregate aggregate.Config `embed:"" prefix:"aggregate-" group:"Counting"`
+	Compact   compact.Config   `embed:"" prefix:"compact-" group:"Counting"`
+	closeSchedule
 	Kafka      kafka.Config      `embed:"" prefix:"kafka-" group:"Kafka"`
 	ClickHouse clickhouse.Config `embed:"" prefix:"clickhouse-" group:"ClickHouse"`
 	Admin      ops.AdminConfig   `embed:"" prefix:"admin-" group:"Operations"`
@@ -159,7 +161,7 @@ func (l *local) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, compacting, err := newCompact(l.cfg.Compact, l.writer, l.log)
+	keeping, err := newBooks(l.cfg.Compact, l.cfg.closeSchedule, l.writer, l.log)
 	if err != nil {
 		return err
 	}
@@ -179,7 +181,7 @@ func (l *local) start(ctx context.Context) error {
 		ClickHouseNative: l.cfg.ClickHouseNativePort, ClickHouseHTTP: l.cfg.ClickHouseHTTPPort, Kafka: l.cfg.KafkaPort,
 	}
 	var admin ops.Admin
-	l.runs = append(watch(&admin, []role{taking, counting, compacting, reporting, keys.role}),
+	l.runs = append(watch(&admin, slices.Concat([]role{taking, counting}, keeping, []role{reporting, keys.role})),
 		func(ctx context.Context) error { return admin.Run(ctx, ln) })
 	return l.demo(ctx, store, key)
 }

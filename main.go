@@ -42,6 +42,8 @@ type cli struct {
 	Aggregate aggregateCmd `cmd:"" help:"Count the topic into the ledger."`
 	Compact   compactCmd   `cmd:"" help:"Make cuts: add the ledger up into the rollups that reports read."`
 	Query     queryCmd     `cmd:"" help:"Serve reports from the ledger."`
+	Close     closeCmd     `cmd:"" help:"Close a day, so that its numbers do not change any more."`
+	Export    exportCmd    `cmd:"" help:"Write a closed day as files that prove themselves, or check such files."`
 	Migrate   migrateCmd   `cmd:"" help:"Make or update the tables in ClickHouse."`
 	Token     tokenCmd     `cmd:"" help:"Sign tokens for beacon URLs: JSON lines in, a token a line out."`
 	Key       keyCmd       `cmd:"" help:"Make, list and revoke API keys."`

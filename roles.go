@@ -64,8 +64,9 @@ func (c *queryCmd) Run(ctx context.Context, e *env) error {
 }
 
 type compactCmd struct {
-	Once       bool              `help:"Make one cut and end; for cron."`
-	Compact    compact.Config    `embed:"" prefix:"compact-"`
+	Once    bool           `help:"Make one cut and end; for cron."`
+	Compact compact.Config `embed:"" prefix:"compact-"`
+	closeSchedule
 	ClickHouse clickhouse.Config `embed:"" prefix:"clickhouse-"`
 	Admin      ops.AdminConfig   `embed:"" prefix:"admin-"`
 }
@@ -77,7 +78,10 @@ func (c *compactCmd) Run(ctx context.Context, e *env) error {
 		return err
 	}
 	if !c.Once {
-		return serve(ctx, c.Admin, e.log, func(context.Context) ([]role, error) { return []role{part}, nil })
+		return serve(ctx, c.Admin, e.log, func(context.Context) ([]role, error) {
+			closing, err := newClosing(c.closeSchedule, c.ClickHouse, e.log)
+			return append([]role{part}, closing...), err
+		})
 	}
 	cut, err := compactor.Once(ctx)
 	switch {

@@ -24,3 +24,7 @@ if wanted window; then
 	echo "window: folding events into live cells, one core"
 	go test -run '^$' -bench . -benchtime 2s -count "$rounds" ./aggregate/window | tee bench/results/window.txt
 fi
+if wanted export; then
+	go build -o bin/bench-export ./bench/export
+	bin/bench-export -rounds "$rounds"
+fi

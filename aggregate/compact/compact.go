@@ -117,16 +117,22 @@ func (c *Compactor) Run(ctx context.Context) error {
 }
 
 // Once makes the next cut and returns it; nil when nothing is to be done.
-func (c *Compactor) Once(ctx context.Context) (*books.Cut, error) {
+func (c *Compactor) Once(ctx context.Context) (*books.Cut, error) { return c.make(ctx, c.cfg.Idle) }
+
+// Now makes a cut although nothing was counted, if only time went on: a day that
+// is to be closed waits for one.
+func (c *Compactor) Now(ctx context.Context) (*books.Cut, error) { return c.make(ctx, 0) }
+
+func (c *Compactor) make(ctx context.Context, idle time.Duration) (*books.Cut, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
-	cut, err := c.once(ctx)
+	cut, err := c.once(ctx, idle)
 	c.count.note(cut, err)
 	return cut, err
 }
 
-func (c *Compactor) once(ctx context.Context) (*books.Cut, error) {
-	a, err := c.prepare(ctx)
+func (c *Compactor) once(ctx context.Context, idle time.Duration) (*books.Cut, error) {
+	a, err := c.prepare(ctx, idle)
 	if a == nil || err != nil {
 		return nil, err
 	}
@@ -144,8 +150,8 @@ func (c *Compactor) once(ctx context.Context) (*books.Cut, error) {
 }
 
 // prepare looks what is behind the last cut. It returns nil if that is not worth
-// a cut.
-func (c *Compactor) prepare(ctx context.Context) (*attempt, error) {
+// a cut; without rows it is after idle.
+func (c *Compactor) prepare(ctx context.Context, idle time.Duration) (*attempt, error) {
 	last, err := c.reader.Newest(ctx)
 	if err != nil {
 		return nil, err
@@ -170,8 +176,8 @@ func (c *Compactor) prepare(ctx context.Context) (*attempt, error) {
 	if err != nil {
 		return nil, err
 	}
-	idle := time.Since(last.Created) > c.cfg.Idle && len(tail.Tiles) > 0
-	if tail.Rows == 0 && !idle && !stale(last.Cover, zones) {
+	due := time.Since(last.Created) > idle && len(tail.Tiles) > 0
+	if tail.Rows == 0 && !due && !stale(last.Cover, zones) {
 		return nil, nil
 	}
 	return &attempt{

@@ -1,0 +1,292 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+	"github.com/mattn/go-isatty"
+	"github.com/rs/zerolog"
+
+	"github.com/adtally/adtally/aggregate/compact"
+	"github.com/adtally/adtally/internal/access"
+	"github.com/adtally/adtally/internal/clickhouse"
+	"github.com/adtally/adtally/query/closing"
+	"github.com/adtally/adtally/query/export/manifest"
+	"github.com/adtally/adtally/query/export/statement"
+)
+
+// closeSchedule says whether and when days close by themselves.
+type closeSchedule struct {
+	CloseDays bool           `help:"Close each day as soon as it is complete." default:"true" negatable:"" group:"Closing"`
+	Close     closing.Config `embed:"" prefix:"close-" group:"Closing"`
+}
+
+// newClosing returns the role that closes days, or none.
+func newClosing(s closeSchedule, ccfg clickhouse.Config, log zerolog.Logger) ([]role, error) {
+	if !s.CloseDays {
+		return nil, nil
+	}
+	ccfg.ReadTimeout = max(ccfg.ReadTimeout, addingUp) // adding up a large day says nothing for long
+	conn, err := clickhouse.Open(withAddr(ccfg))
+	if err != nil {
+		return nil, err
+	}
+	closer, err := closing.New(s.Close, conn, log)
+	if err != nil {
+		return nil, err
+	}
+	run := func(ctx context.Context) error { return errors.Join(closer.Run(ctx), conn.Close()) }
+	return []role{{run: run, ready: always}}, nil
+}
+
+// newBooks returns the roles that make cuts and close days.
+func newBooks(cfg compact.Config, s closeSchedule, ccfg clickhouse.Config, log zerolog.Logger) ([]role, error) {
+	_, compacting, err := newCompact(cfg, ccfg, log)
+	if err != nil {
+		return nil, err
+	}
+	closing, err := newClosing(s, ccfg, log)
+	return append([]role{compacting}, closing...), err
+}
+
+// addingUp is how long a query over a day may say nothing.
+const addingUp = 15 * time.Minute
+
+type closeCmd struct {
+	target
+	Day      string         `help:"Day to close, as 2026-11-20; open days before it close first." required:"" env:"-"`
+	Timezone string         `help:"Close it in this time zone only; none means every zone in use for which the day is complete." env:"-"`
+	Close    closing.Config `embed:"" prefix:"close-"`
+	Compact  compact.Config `embed:"" prefix:"compact-"`
+}
+
+// Run closes the day where it is complete, and says what it waits for elsewhere.
+func (c *closeCmd) Run(ctx context.Context, e *env) (err error) {
+	day, err := parseDay(c.Day)
+	if err != nil {
+		return err
+	}
+	if c.Timezone != "" {
+		if _, err := access.LoadZone(c.Timezone); err != nil {
+			return wrongUsage("--timezone: %v", err)
+		}
+	}
+	if err := c.Close.Validate(); err != nil {
+		return wrongUsage("%v", err)
+	}
+	c.ClickHouse.ReadTimeout = max(c.ClickHouse.ReadTimeout, addingUp)
+	conn, err := c.open()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	if err := c.cut(ctx, conn, e.log); err != nil {
+		return err
+	}
+	closer, err := closing.New(c.Close, conn, e.log)
+	if err != nil {
+		return err
+	}
+	zones := []string{c.Timezone}
+	if c.Timezone == "" {
+		if zones, err = closer.Zones(ctx); err != nil {
+			return err
+		}
+		if len(zones) == 0 {
+			zones = []string{"UTC"}
+		}
+	}
+	closed, waiting := 0, []string{}
+	for _, zone := range zones {
+		one, reason, err := c.in(ctx, e, closer, zone, day)
+		if err != nil {
+			return err
+		}
+		if one {
+			closed++
+		} else {
+			waiting = append(waiting, reason)
+		}
+	}
+	if closed == 0 {
+		return errors.New("not closed: " + strings.Join(waiting, "\nadtally: not closed: "))
+	}
+	for _, reason := range waiting {
+		fmt.Fprintln(e.stderr, "not closed:", reason)
+	}
+	return nil
+}
+
+// cut makes a cut now: the day may wait for nothing else.
+func (c *closeCmd) cut(ctx context.Context, conn clickhouse.Conn, log zerolog.Logger) error {
+	compactor, err := compact.New(c.Compact, conn, accountZones{access.NewStore(conn)}, log, metrics.NewSet())
+	if err != nil {
+		return wrongUsage("%v", err)
+	}
+	if _, err := compactor.Now(ctx); err != nil && !errors.Is(err, compact.ErrFrozen) {
+		log.Warn().Err(err).Msg("no cut this time; the last one is used")
+	} else if err != nil {
+		return err
+	}
+	return nil
+}
+
+// in closes the day in one zone.
+func (c *closeCmd) in(ctx context.Context, e *env, closer *closing.Closer, zone string, day int64) (closed bool, reason string, err error) {
+	made, one, waits, err := closer.Upto(ctx, zone, day)
+	if err != nil {
+		return false, "", fmt.Errorf("close %s in %s: %w", c.Day, zone, err)
+	}
+	for _, m := range made {
+		fmt.Fprintf(e.stdout, "closed %s in %s: close %d at cut %d, %d rows, %d adjustments, hash %s\n",
+			m.Day, m.Timezone, m.Sequence, m.Cut, m.Statement.Rows, m.Adjustments.Rows, m.Hash)
+	}
+	switch {
+	case one == nil && waits != nil:
+		return false, waits.String(), nil
+	case one == nil:
+		return false, c.Day + " in " + zone + " is not due", nil
+	case len(made) == 0:
+		fmt.Fprintf(e.stdout, "%s in %s was closed before: close %d at cut %d, hash %s\n", one.Day, zone, one.Sequence, one.Cut, one.Hash)
+	}
+	return true, "", nil
+}
+
+func parseDay(text string) (int64, error) {
+	day, err := time.Parse(time.DateOnly, text)
+	if err != nil || day.Year() < 2000 || day.Year() > 2099 {
+		return 0, wrongUsage("--day %q: must be a date as 2026-11-20", text)
+	}
+	return closing.DayNumber(day), nil
+}
+
+type exportCmd struct {
+	target
+	Day        string `help:"Closed day to export, as 2026-11-20." env:"-"`
+	Out        string `help:"Folder in which day=D is made." type:"path" env:"-"`
+	Format     string `help:"Format of the files: parquet, arrow (an IPC stream) or csv." enum:"parquet,arrow,csv" default:"parquet" env:"-"`
+	Advertiser uint64 `help:"Export the rows of this advertiser only." env:"-"`
+	Timezone   string `help:"Export this time zone only; none means every zone that has closed the day." env:"-"`
+	Verify     string `help:"Check the exports in this folder instead: files, totals, closes, their chain, and the ledger." type:"path" env:"-" placeholder:"DIR"`
+}
+
+// Run writes an export, or checks some.
+func (c *exportCmd) Run(ctx context.Context, e *env) (err error) {
+	switch {
+	case c.Verify != "" && (c.Day != "" || c.Out != ""):
+		return wrongUsage("export: --verify takes neither --day nor --out")
+	case c.Verify == "" && (c.Day == "" || c.Out == ""):
+		return wrongUsage("export: name --day and --out, or a folder to --verify")
+	}
+	c.ClickHouse.ReadTimeout = max(c.ClickHouse.ReadTimeout, addingUp)
+	conn, err := c.open()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	exporter := manifest.NewExporter(conn)
+	if c.Verify != "" {
+		return verifyExports(ctx, e, exporter, c.Verify)
+	}
+	day, err := parseDay(c.Day)
+	if err != nil {
+		return err
+	}
+	bar := newProgress(e.stderr)
+	m, dir, err := exporter.Export(ctx, &manifest.Request{
+		Day: closing.DateOf(day).Format(time.DateOnly), Dir: c.Out, Format: statement.Format(c.Format),
+		Timezone: c.Timezone, Advertiser: c.Advertiser, Progress: bar.show,
+	})
+	bar.end()
+	if err != nil {
+		return err
+	}
+	zones := make([]string, len(m.Closes))
+	for i := range m.Closes {
+		zones[i] = m.Closes[i].Timezone
+	}
+	fmt.Fprintf(e.stdout, "%s: %s in %s\n", dir, m.Day, strings.Join(zones, ", "))
+	for i := range m.Files {
+		f := &m.Files[i]
+		fmt.Fprintf(e.stdout, "  %-20s %d rows, %d bytes, SHA-256 %s\n", f.Name, f.Rows, f.Bytes, f.SHA256)
+	}
+	if c.Timezone != "" {
+		return nil
+	}
+	closer, err := closing.New(closing.Config{Interval: time.Minute}, conn, e.log)
+	if err != nil {
+		return err
+	}
+	used, err := closer.Zones(ctx)
+	if err != nil {
+		return err
+	}
+	for _, zone := range used {
+		if !slices.Contains(zones, zone) {
+			fmt.Fprintf(e.stderr, "note: %s is not closed in %s and not in these files\n", m.Day, zone)
+		}
+	}
+	return nil
+}
+
+// verifyExports checks the exports in a folder and names what is wrong.
+func verifyExports(ctx context.Context, e *env, exporter *manifest.Exporter, dir string) error {
+	folders, err := manifest.Folders(dir)
+	if err != nil {
+		return err
+	}
+	faults := 0
+	for _, folder := range folders {
+		v, err := exporter.Verify(ctx, folder)
+		if err != nil {
+			return fmt.Errorf("verify %s: %w", folder, err)
+		}
+		for _, fault := range v.Faults {
+			fmt.Fprintf(e.stdout, "%s: %s\n", folder, fault)
+		}
+		if len(v.Faults) == 0 {
+			fmt.Fprintf(e.stdout, "%s: files, totals, closes and ledger agree\n", folder)
+		}
+		faults += len(v.Faults)
+	}
+	if faults > 0 {
+		return fmt.Errorf("%d fault(s) found", faults)
+	}
+	return nil
+}
+
+// progress shows how far a long export is, on a terminal only.
+type progress struct {
+	w    io.Writer
+	last time.Time
+	drew bool
+}
+
+func newProgress(w io.Writer) *progress {
+	if f, ok := w.(*os.File); !ok || !isatty.IsTerminal(f.Fd()) {
+		w = nil
+	}
+	return &progress{w: w, last: time.Now()}
+}
+
+func (p *progress) show(file string, rows, of uint64) {
+	if p.w == nil || time.Since(p.last) < 200*time.Millisecond {
+		return
+	}
+	p.last, p.drew = time.Now(), true
+	fmt.Fprintf(p.w, "\r\x1b[K%s: %d of %d rows (%d %%)", file, rows, of, 100*rows/max(of, 1))
+}
+
+// end clears the line.
+func (p *progress) end() {
+	if p.drew {
+		fmt.Fprint(p.w, "\r\x1b[K")
+	}
+}
