@@ -49,7 +49,12 @@ func start(ctx context.Context, dir string) (*bench, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	go func() { ended <- server.Run(ctx) }()
-	b := &bench{dir: dir, http: "http://127.0.0.1:" + strconv.Itoa(ports[1]), stop: func() { cancel(); _ = <-ended }}
+	b := &bench{dir: dir, http: "http://127.0.0.1:" + strconv.Itoa(ports[1]), stop: func() {
+		cancel()
+		if err := <-ended; err != nil {
+			fmt.Fprintln(os.Stderr, "bench: server:", err)
+		}
+	}}
 	writer := server.Writer()
 	b.cfg = clickhouse.Config{
 		Addr: []string{server.NativeAddr()}, Database: "adtally", User: writer.User, Password: writer.Password,
