@@ -161,6 +161,9 @@ func (l *local) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if l.cfg.Query.ExportsDir == "" {
+		l.cfg.Query.ExportsDir = filepath.Join(l.cfg.Data, "exports")
+	}
 	keeping, err := newBooks(l.cfg.Compact, l.cfg.closeSchedule, l.writer, l.log)
 	if err != nil {
 		return err

@@ -37,21 +37,22 @@ const envPrefix = "ADTALLY"
 type cli struct {
 	Log ops.LogConfig `embed:"" prefix:"log-"`
 
-	Run       runCmd       `cmd:"" help:"Start everything in one process, on embedded servers."`
-	Ingest    ingestCmd    `cmd:"" help:"Take beacons over HTTP into Kafka."`
-	Aggregate aggregateCmd `cmd:"" help:"Count the topic into the ledger."`
-	Compact   compactCmd   `cmd:"" help:"Make cuts: add the ledger up into the rollups that reports read."`
-	Query     queryCmd     `cmd:"" help:"Serve reports from the ledger."`
-	Close     closeCmd     `cmd:"" help:"Close a day, so that its numbers do not change any more."`
-	Export    exportCmd    `cmd:"" help:"Write a closed day as files that prove themselves, or check such files."`
-	Migrate   migrateCmd   `cmd:"" help:"Make or update the tables in ClickHouse."`
-	Token     tokenCmd     `cmd:"" help:"Sign tokens for beacon URLs: JSON lines in, a token a line out."`
-	Key       keyCmd       `cmd:"" help:"Make, list and revoke API keys."`
-	Account   accountCmd   `cmd:"" help:"Name advertisers and set their currency and time zone."`
-	Doctor    doctorCmd    `cmd:"" help:"Say how ingest reads a beacon URL, a token or a body of events; counts nothing."`
-	Audit     auditCmd     `cmd:"" help:"Prove that the books add up: where every accepted event went."`
-	Replay    replayCmd    `cmd:"" help:"Count the log again beside the books and print every cell that differs; writes nothing."`
-	Version   versionCmd   `cmd:"" help:"Print the version."`
+	Run        runCmd        `cmd:"" help:"Start everything in one process, on embedded servers."`
+	Ingest     ingestCmd     `cmd:"" help:"Take beacons over HTTP into Kafka."`
+	Aggregate  aggregateCmd  `cmd:"" help:"Count the topic into the ledger."`
+	Compact    compactCmd    `cmd:"" help:"Make cuts: add the ledger up into the rollups that reports read."`
+	Query      queryCmd      `cmd:"" help:"Serve reports from the ledger."`
+	Close      closeCmd      `cmd:"" help:"Close a day, so that its numbers do not change any more."`
+	Export     exportCmd     `cmd:"" help:"Write a closed day as files that prove themselves, or check such files."`
+	Reclassify reclassifyCmd `cmd:"" help:"Apply verdicts or amounts to the books as dated corrections; closed days get adjustments."`
+	Migrate    migrateCmd    `cmd:"" help:"Make or update the tables in ClickHouse."`
+	Token      tokenCmd      `cmd:"" help:"Sign tokens for beacon URLs: JSON lines in, a token a line out."`
+	Key        keyCmd        `cmd:"" help:"Make, list and revoke API keys."`
+	Account    accountCmd    `cmd:"" help:"Name advertisers and set their currency and time zone."`
+	Doctor     doctorCmd     `cmd:"" help:"Say how ingest reads a beacon URL, a token or a body of events; counts nothing."`
+	Audit      auditCmd      `cmd:"" help:"Prove that the books add up: where every accepted event went."`
+	Replay     replayCmd     `cmd:"" help:"Count the log again beside the books and print every cell that differs; writes nothing."`
+	Version    versionCmd    `cmd:"" help:"Print the version."`
 }
 
 // env is what a command gets from its surroundings.

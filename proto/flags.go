@@ -26,9 +26,12 @@ const (
 	// FlagClickCap is a click beyond the number that one impression may have. It
 	// is set by aggregate.
 	FlagClickCap
+	// FlagVerdict is a verdict that came after the event was counted; corrections
+	// set it.
+	FlagVerdict
 )
 
-var flagNames = []string{"crawler", "non_browser", "data_centre", "prefetch", "expired_token", "unexpanded_macro", "future_time", "click_cap"}
+var flagNames = []string{"crawler", "non_browser", "data_centre", "prefetch", "expired_token", "unexpanded_macro", "future_time", "click_cap", "verdict"}
 
 // String lists the names of the set flags, separated by commas.
 func (f Flag) String() string {

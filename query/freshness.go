@@ -24,6 +24,8 @@ type freshness struct {
 	// Waiting lists the partitions that have no position.
 	Waiting    []int32    `json:"waiting"`
 	Partitions []position `json:"partitions"`
+	// Closed says how far the zones of the key's advertisers are closed.
+	Closed []closedZone `json:"closed"`
 }
 
 func newFreshness(v *books.View, skew time.Duration) *freshness {

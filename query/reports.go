@@ -296,7 +296,7 @@ func (a *Answer) setHeaders(h http.Header, format string) {
 	h.Set("Content-Disposition", `attachment; filename="report`+export.Extension(format)+`"`)
 }
 
-func (s *Server) getFreshness(w http.ResponseWriter, r *http.Request, _ access.Grant) {
+func (s *Server) getFreshness(w http.ResponseWriter, r *http.Request, grant access.Grant) {
 	ctx, cancel := withTimeout(r.Context(), s.cfg.Timeout)
 	defer cancel()
 	view, err := s.versions.now(ctx)
@@ -304,7 +304,14 @@ func (s *Server) getFreshness(w http.ResponseWriter, r *http.Request, _ access.G
 		s.fail(w, r, timedOut(ctx, err))
 		return
 	}
-	writeJSONValue(w, newFreshness(view, s.cfg.Skew))
+	closed, err := s.closedZones(ctx, grant)
+	if err != nil {
+		s.fail(w, r, timedOut(ctx, err))
+		return
+	}
+	fresh := newFreshness(view, s.cfg.Skew)
+	fresh.Closed = closed
+	writeJSONValue(w, fresh)
 }
 
 func (s *Server) getIndex(w http.ResponseWriter, _ *http.Request) {

@@ -23,6 +23,11 @@ func (s *Server) routes() http.Handler {
 	handle("POST /v1/experiments", s.withKey(access.ScopeReport, s.postExperiment))
 	handle("POST /graphql", s.withKey(access.ScopeReport, s.postGraph))
 	handle("GET /openapi.json", s.getOpenAPI)
+	handle("POST /v1/exports", s.withKey(access.ScopeFinance, s.postExport))
+	handle("GET /v1/exports/{id}", s.withKey(access.ScopeFinance, s.getExport))
+	handle("GET /v1/exports/{id}/{file}", s.withKey(access.ScopeFinance, s.getExportFile))
+	handle("GET /v1/closes", s.withKey(access.ScopeFinance, s.getCloses))
+	handle("GET /v1/changes", s.withKey(access.ScopeReport, s.getChanges))
 	return s.contained(s.routed(mux))
 }
 
@@ -36,4 +41,8 @@ var endpoints = []map[string]string{
 	{"method": http.MethodPost, "path": "/v1/experiments", "what": "The variants of a campaign, compared."},
 	{"method": http.MethodPost, "path": "/graphql", "what": "The same reports, accounts and campaigns in GraphQL."},
 	{"method": http.MethodGet, "path": "/openapi.json", "what": "All of this for programs."},
+	{"method": http.MethodPost, "path": "/v1/exports", "what": "A closed day as files."},
+	{"method": http.MethodGet, "path": "/v1/exports/{id}", "what": "How far an export is, and its files; they take Range."},
+	{"method": http.MethodGet, "path": "/v1/closes", "what": "Closed days of an advertiser, with their totals."},
+	{"method": http.MethodGet, "path": "/v1/changes", "what": "What changed in days that were closed."},
 }

@@ -18,6 +18,8 @@ import (
 	"github.com/adtally/adtally/internal/books"
 	"github.com/adtally/adtally/internal/clickhouse"
 	"github.com/adtally/adtally/query/cache"
+	"github.com/adtally/adtally/query/closing"
+	"github.com/adtally/adtally/query/export/manifest"
 	"github.com/adtally/adtally/query/jobs"
 	"github.com/adtally/adtally/query/limit"
 )
@@ -26,6 +28,7 @@ import (
 type Config struct {
 	Listen     string        `help:"Address for reports (host:port)." default:"127.0.0.1:8081"`
 	Timeout    time.Duration `help:"Time allowed for one report." default:"30s"`
+	ExportsDir string        `help:"Folder for exports that are asked for over HTTP; none refuses them, in run it is exports in --data." type:"path"`
 	Skew       time.Duration `help:"How far the brokers' clocks may differ; complete_through is behind the marks by it." default:"2s"`
 	MaxMemory  uint64        `help:"Bytes that one report may take in ClickHouse, sent as a setting where the user may send any." default:"2147483648"`
 	CacheBytes int           `help:"Bytes of answers kept to be sent again; 0 for none." default:"67108864"`
@@ -83,6 +86,9 @@ type Server struct {
 	settable atomic.Int32
 	metrics  *serverMetrics
 	handler  http.Handler
+	// chain is that of closes; exports is nil without a folder.
+	chain   *closing.Store
+	exports *exports
 }
 
 // New returns a Server that reads from conn, whose user needs no more than
@@ -94,7 +100,8 @@ func New(cfg Config, conn clickhouse.Conn, keys Keys, log zerolog.Logger, set *m
 		keys:     keys,
 		log:      log,
 		versions: newVersions(books.NewReader(conn)),
-		closes:   noCloses{},
+		closes:   closing.NewFinality(conn),
+		chain:    closing.NewStore(conn),
 		limiter:  limit.New(cfg.Config),
 		cache:    cache.New(cfg.CacheBytes),
 		secret:   cfg.Secret,
@@ -106,6 +113,9 @@ func New(cfg Config, conn clickhouse.Conn, keys Keys, log zerolog.Logger, set *m
 	}
 	if cfg.Jobs.Dir != "" {
 		s.jobs = jobs.New(cfg.Jobs, s.runJob, log, set)
+	}
+	if cfg.ExportsDir != "" {
+		s.exports = newExports(cfg.ExportsDir, manifest.NewExporter(conn), log)
 	}
 	s.graph = s.newGraph()
 	set.NewGauge("adtally_query_reports_running", func() float64 { return float64(s.limiter.Running()) })
@@ -126,6 +136,9 @@ const (
 
 // Run serves on ln until ctx is done, then waits for the requests in flight.
 func (s *Server) Run(ctx context.Context, ln net.Listener) error {
+	if s.exports != nil {
+		defer s.exports.close()
+	}
 	srv := &http.Server{
 		Handler:           s.handler,
 		ReadHeaderTimeout: readHeaderTimeout,

@@ -140,14 +140,6 @@ type Closes interface {
 	Through(ctx context.Context, advertiser uint64, zone *time.Location, cut uint64) (time.Time, error)
 }
 
-// noCloses is Closes where nothing closes days.
-type noCloses struct{}
-
-// Through implements Closes.
-func (noCloses) Through(context.Context, uint64, *time.Location, uint64) (time.Time, error) {
-	return time.Time{}, nil
-}
-
 // open fixes the version of the books that a report reads: the one that it names,
 // or the newest. It must be called before a statement is made of the report.
 func (s *Server) open(ctx context.Context, r *Report) error {

@@ -185,8 +185,8 @@ func TestEveryRowIsInOneClose(t *testing.T) {
 			l.account(advertiser+1, zone)
 		}
 	}
-	for range 24 {
-		now = now.Add(time.Duration(4+rng.IntN(12)) * time.Hour)
+	for range 16 {
+		now = now.Add(time.Duration(6+rng.IntN(18)) * time.Hour)
 		for partition := range 3 {
 			var rows []row
 			for range rng.IntN(4) {

@@ -6,16 +6,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/adtally/adtally/internal/books"
 	"github.com/adtally/adtally/internal/clickhouse"
+	"github.com/adtally/adtally/internal/corrections"
 	"github.com/adtally/adtally/proto"
 	"github.com/adtally/adtally/query/export/statement"
 )
-
-// CorrectionsTopic is the log that corrections are batches of.
-var CorrectionsTopic = uuid.MustParse("c0443c71-0ad5-4a11-8ed9-e20000000001")
 
 // keyColumns are the dimensions of rows behind zone, day and advertiser, as the
 // ledger has them.
@@ -128,7 +124,7 @@ type rowsQuery struct{ params clickhouse.Parameters }
 
 // adjustments is the subquery that knows of each row its day and its reason.
 func (q *rowsQuery) adjustments(r *Rows) string {
-	q.params["corrections"] = CorrectionsTopic.String()
+	q.params["corrections"] = corrections.Topic.String()
 	return `SELECT ledger.*, ` + q.localDay(r) + ` AS day,
     if(topic_id = {corrections:UUID}, kind_, toLowCardinality('late')) AS reason,
     toLowCardinality(author_) AS author, toLowCardinality(reference_) AS reference,

@@ -29,8 +29,9 @@ type ZoneState struct {
 	Cut  uint64
 	Ends time.Time
 	// closes are the sequence numbers by day, from First.
-	closes []uint64
-	cuts   []uint64
+	closes     []uint64
+	cuts       []uint64
+	closedEnds []time.Time
 }
 
 // NewState returns the state before the first close.
@@ -56,7 +57,7 @@ func (s *State) Apply(c *Close) error {
 		return fmt.Errorf("close %d: %s in %s at cut %d cannot follow %s at cut %d", c.Sequence, c.Day, c.Timezone, c.Cut, DateOf(z.Last).Format(time.DateOnly), z.Cut)
 	}
 	z.Last, z.Cut, z.Ends = day, c.Cut, c.Ends
-	z.closes, z.cuts = append(z.closes, c.Sequence), append(z.cuts, c.Cut)
+	z.closes, z.cuts, z.closedEnds = append(z.closes, c.Sequence), append(z.cuts, c.Cut), append(z.closedEnds, c.Ends)
 	for _, m := range c.Moves {
 		s.spans[m.Advertiser] = append(s.spans[m.Advertiser], m)
 	}

@@ -47,11 +47,7 @@ func NewExporter(conn clickhouse.Conn) *Exporter {
 
 // Export writes the files and returns the manifest and its folder.
 func (e *Exporter) Export(ctx context.Context, req *Request) (m *Manifest, dir string, err error) {
-	day, err := time.Parse(time.DateOnly, req.Day)
-	if err != nil {
-		return nil, "", fmt.Errorf("day %q: a date as 2026-11-20 is wanted", req.Day)
-	}
-	closes, err := e.closesOf(ctx, closing.DayNumber(day), req.Timezone)
+	closes, err := e.Closes(ctx, req)
 	if err != nil {
 		return nil, "", err
 	}
@@ -59,7 +55,7 @@ func (e *Exporter) Export(ctx context.Context, req *Request) (m *Manifest, dir s
 	for _, c := range closes {
 		m.Closes = append(m.Closes, ref(c))
 	}
-	dir = filepath.Join(req.Dir, "day="+day.Format(time.DateOnly))
+	dir = filepath.Join(req.Dir, "day="+closes[0].Day)
 	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // statements are for others to read
 		return nil, dir, fmt.Errorf("make folder: %w", err)
 	}
@@ -81,6 +77,15 @@ func (e *Exporter) Export(ctx context.Context, req *Request) (m *Manifest, dir s
 		return nil, dir, fmt.Errorf("%s: %w: the same closes gave other files; keep these and run adtally export --verify", dir, ErrDiffers)
 	}
 	return m, dir, w.publish()
+}
+
+// Closes returns the closes that an export would hold, or closing.ErrNoClose.
+func (e *Exporter) Closes(ctx context.Context, req *Request) ([]*closing.Close, error) {
+	day, err := time.Parse(time.DateOnly, req.Day)
+	if err != nil {
+		return nil, fmt.Errorf("day %q: a date as 2026-11-20 is wanted", req.Day)
+	}
+	return e.closesOf(ctx, closing.DayNumber(day), req.Timezone)
 }
 
 // closesOf returns the closes of a day, by zone.

@@ -176,7 +176,7 @@ func (s sums) list() (totals []Total, rows uint64) {
 		m := at.measures
 		totals = append(totals, Total{
 			Advertiser: k.advertiser, Currency: k.currency, Rows: at.rows,
-			Gross: m[0], Net: m[1], Duplicate: m[2], Invalid: m[3], Orphan: m[4], Spend: decimal(&at.spend),
+			Gross: m[0], Net: m[1], Duplicate: m[2], Invalid: m[3], Orphan: m[4], Spend: closing.Decimal(at.spend.String()),
 		})
 		rows += at.rows
 	}
@@ -210,26 +210,6 @@ func less(a, b *Total) bool {
 
 func (t *Total) figures() string {
 	return fmt.Sprintf("gross %d, net %d, duplicate %d, invalid %d, orphan %d, spend %s", t.Gross, t.Net, t.Duplicate, t.Invalid, t.Orphan, t.Spend)
-}
-
-var nanosPerUnit = big.NewInt(1_000_000_000)
-
-// decimal writes nano-units exactly, without trailing zeros.
-func decimal(nanos *big.Int) string {
-	var abs, whole, rest big.Int
-	whole.QuoRem(abs.Abs(nanos), nanosPerUnit, &rest)
-	text := whole.String()
-	if nanos.Sign() < 0 {
-		text = "-" + text
-	}
-	if rest.Sign() == 0 {
-		return text
-	}
-	digits := fmt.Sprintf("%09d", rest.Int64())
-	for digits[len(digits)-1] == '0' {
-		digits = digits[:len(digits)-1]
-	}
-	return text + "." + digits
 }
 
 func jsonOf(c Close) string {
