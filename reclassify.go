@@ -41,7 +41,9 @@ func (c *reclassifyCmd) Run(ctx context.Context, e *env) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
-	rows := func(ctx context.Context) ([]corrections.Row, error) { return corrections.Reclassify(ctx, conn, verdicts) }
+	rows := func(ctx context.Context) ([]corrections.Row, error) {
+		return corrections.Reclassify(ctx, conn, verdicts)
+	}
 	if c.DryRun {
 		list, err := rows(ctx)
 		if err != nil {

@@ -337,7 +337,7 @@ func (s *Server) getExportFile(w http.ResponseWriter, r *http.Request, grant acc
 		return
 	}
 	file := state.Files[i]
-	f, err := os.Open(filepath.Join(s.exports.folder(state), file.Name)) //nolint:gosec // a name of the manifest
+	f, err := os.Open(filepath.Join(s.exports.folder(state), file.Name))
 	if err != nil {
 		s.fail(w, r, err)
 		return

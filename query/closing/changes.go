@@ -138,10 +138,11 @@ func (c *changes) step(ctx context.Context, state *State, s step) (list []Change
 	after := books.Slice{From: from.Vector, To: to.Vector}
 	q := &rowsQuery{params: clickhouse.Parameters{}}
 	sql := "WITH (" + after.Where("n", q.params) + ") AS later\nSELECT day, campaign, " + eventNames("event_type") + ", currency, groupUniqArrayIf(reason, later)"
-	for _, name := range measureNames {
-		sql += fmt.Sprintf(", sumIf(%[1]s, NOT later), sum(%[1]s)", name)
+	sums := make([]string, len(measureNames))
+	for i, name := range measureNames {
+		sums[i] = fmt.Sprintf(", sumIf(%[1]s, NOT later), sum(%[1]s)", name)
 	}
-	sql += ", toString(sumIf(toInt128(spend_nanos), NOT later)), toString(sum(toInt128(spend_nanos)))\nFROM (\n" + q.adjustments(&rows) +
+	sql += strings.Join(sums, "") + ", toString(sumIf(toInt128(spend_nanos), NOT later)), toString(sum(toInt128(spend_nanos)))\nFROM (\n" + q.adjustments(&rows) +
 		")\nGROUP BY day, campaign, event_type, currency\nHAVING countIf(later) > 0\nORDER BY day, campaign, event_type, currency"
 	answer, err := c.conn.Query(clickhouse.With(ctx, "", nil, q.params), sql)
 	if err != nil {

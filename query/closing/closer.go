@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -247,14 +248,14 @@ func (c *Closer) audited(ctx context.Context, from, to *books.Cut) (*books.Tail,
 	return tail, nil
 }
 
-// cutOf returns the first cut from one on that is complete through an instant;
-// nil if there is none yet.
+// cutOf returns the newest cut that is complete through an instant; nil if there
+// is none from one on.
 func (c *Closer) cutOf(ctx context.Context, through time.Time, from uint64) (*books.Cut, error) {
-	for {
+	for most := uint64(math.MaxUint64); ; {
 		var found uint64
 		row := c.conn.QueryRow(clickhouse.With(ctx, "", nil, clickhouse.Parameters{
-			"through": through.UTC().Format(time.DateTime), "from": strconv.FormatUint(from, 10),
-		}), "SELECT min(cut) FROM cuts WHERE complete_through >= {through:DateTime('UTC')} AND cut >= {from:UInt64}")
+			"through": through.UTC().Format(time.DateTime), "from": strconv.FormatUint(from, 10), "most": strconv.FormatUint(most, 10),
+		}), "SELECT max(cut) FROM cuts WHERE complete_through >= {through:DateTime('UTC')} AND cut >= {from:UInt64} AND cut <= {most:UInt64}")
 		if err := row.Scan(&found); err != nil {
 			return nil, fmt.Errorf("look for the cut of a day: %w", err)
 		}
@@ -265,7 +266,7 @@ func (c *Closer) cutOf(ctx context.Context, through time.Time, from uint64) (*bo
 		if err != nil || !cut.CompleteThrough.Before(through) {
 			return cut, err
 		}
-		from = found + 1 // that was an attempt that lost
+		most = found - 1 // that was an attempt that lost
 	}
 }
 

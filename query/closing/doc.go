@@ -6,9 +6,10 @@
 //
 // # Rules
 //
-// A day is a date on the calendar of a time zone. It closes with the first cut
-// that is complete through its end and the lateness allowance, and not before the
-// day ahead of it in that zone; so K, the cut of a day, never goes back.
+// A day is a date on the calendar of a time zone. It can close from the first cut
+// on that is complete through its end and the lateness allowance, and not before
+// the day ahead of it in that zone. It closes with the newest cut there is then; K,
+// the cut of a day, never goes back.
 //
 // A row of the ledger with day d and cut c is in the statement of d if c ≤ K(d).
 // Otherwise it is an adjustment in the first later close with c ≤ K. So each row

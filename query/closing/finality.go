@@ -2,6 +2,7 @@ package closing
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -75,8 +76,8 @@ func (z *ZoneState) endsAt(cut uint64) time.Time {
 	if z == nil {
 		return time.Time{}
 	}
-	for i := len(z.cuts) - 1; i >= 0; i-- {
-		if z.cuts[i] <= cut {
+	for i, k := range slices.Backward(z.cuts) {
+		if k <= cut {
 			return z.closedEnds[i]
 		}
 	}
