@@ -12,16 +12,36 @@ import (
 	"github.com/adtally/adtally/proto"
 )
 
-// event is the impression with this id; a repeat is the same event.
+// clickOn returns the impression that the event is a click on, if it is one:
+// every sixteenth comes before its impression, another one after.
+func clickOn(id int) (impression int, ok bool) {
+	switch id % 16 {
+	case 7:
+		return id + 1, true
+	case 15:
+		return id - 1, true
+	default:
+		return 0, false
+	}
+}
+
+// event is the event with this id; a repeat is the same event.
 func (c *counting) event(id int) *proto.Event {
+	impression, click := clickOn(id)
+	if !click {
+		impression = id
+	}
 	ev := &proto.Event{
-		Type: proto.EventType_EVENT_TYPE_IMPRESSION, AdvertiserId: c.advertiser, CampaignId: uint64(id%13 + 1), CreativeId: uint64(id % 5), Country: "DE",
+		Type: proto.EventType_EVENT_TYPE_IMPRESSION, AdvertiserId: c.advertiser, CampaignId: uint64(impression%13 + 1), CreativeId: uint64(id % 5), Country: "DE",
 		TimeUs: 1_790_000_000_000_000 + int64(id)*10_000, Pricing: proto.Pricing_PRICING_CPM, PriceNanos: 1_000 + int64(id%7), Currency: "EUR",
 		UserHash: uint64(id%countingUsers) + 1,
 	}
+	if click {
+		ev.Type = proto.EventType_EVENT_TYPE_CLICK
+	}
 	var key proto.IDKey
 	ev.SetEventID(key.Hash(uint64(id), nil))
-	ev.SetImpressionID(ev.EventID())
+	ev.SetImpressionID(key.Hash(uint64(impression), nil))
 	return ev
 }
 
@@ -94,7 +114,9 @@ func (c *counting) expect() map[uint64]sums {
 		s := want[ev.CampaignId]
 		s.Gross += int64(times)
 		s.Net++
-		s.Spend += ev.PriceNanos
+		if ev.Pricing.Bills(ev.Type) {
+			s.Spend += ev.PriceNanos
+		}
 		want[ev.CampaignId] = s
 	}
 	return want
@@ -124,6 +146,10 @@ func (c *counting) counted() (map[uint64]sums, error) {
 // settle waits until the books say what they must, and audits them.
 func (c *counting) settle() {
 	c.t.Helper()
+	if _, waits := clickOn(c.made - 1); waits && c.made%16 == 8 { // for its impression
+		c.made++
+		c.send([]int{c.made - 1})
+	}
 	want := c.expect()
 	var got map[uint64]sums
 	var err error

@@ -74,7 +74,7 @@ var patience = func() time.Duration {
 
 const (
 	countingPartitions = 4
-	countingUsers      = 200
+	countingUsers      = 199
 )
 
 func startCounting(t *testing.T, b *ledgers) *counting {
