@@ -44,12 +44,12 @@ const (
 	steadyEvents   = 5 << 20
 )
 
-func newTraffic(tb testing.TB, keys int) *traffic {
+func newTraffic(tb testing.TB, events, keys int) *traffic {
 	tb.Helper()
 	r := rand.New(rand.NewPCG(1, uint64(keys)))
 	t := &traffic{lat: 1_790_000_000_000, batch: make([]Record, 1024)}
 	pick := func(list ...string) string { return list[r.IntN(len(list))] }
-	for range trafficEvents {
+	for range events {
 		cell := r.IntN(keys)
 		shape := rand.New(rand.NewPCG(uint64(cell), 7)) // the dimensions of a cell are always the same
 		of := func(list ...string) string { return list[shape.IntN(len(list))] }
@@ -90,7 +90,7 @@ func newTraffic(tb testing.TB, keys int) *traffic {
 // next returns a batch. Every id is fresh, and broker time passes.
 func (t *traffic) next() []Record {
 	for i := range t.batch {
-		at := t.n % trafficEvents
+		at := t.n % uint64(len(t.values))
 		value, id, impression := t.values[at], t.n, t.n
 		switch t.kinds[at] {
 		case fresh:
@@ -146,7 +146,7 @@ func cpuTime(tb testing.TB) time.Duration {
 // decodes and counts in a table of 64-byte lines.
 func BenchmarkFold(b *testing.B) {
 	for _, keys := range []int{10_000, 388_000, 1_000_000} {
-		t := newTraffic(b, keys)
+		t := newTraffic(b, trafficEvents, keys)
 		b.Run(fmt.Sprintf("bare/keys=%d", keys), func(b *testing.B) {
 			bare := bareLoop{lines: make([]bareLine, 1<<bits.Len(uint(4*keys)))}
 			for range 2 * trafficEvents / len(t.batch) {
@@ -225,7 +225,7 @@ func (l *bareLoop) fold(records []Record) {
 }
 
 func BenchmarkDecode(b *testing.B) {
-	t := newTraffic(b, 10_000)
+	t := newTraffic(b, trafficEvents, 10_000)
 	var e event
 	run := func(name string, decode func([]byte) error) {
 		b.Run(name, func(b *testing.B) {
@@ -286,7 +286,7 @@ func BenchmarkSeen(b *testing.B) {
 // BenchmarkDelta measures the memory of a live cell.
 func BenchmarkDelta(b *testing.B) {
 	for _, keys := range []int{10_000, 100_000, 1_000_000} {
-		t := newTraffic(b, keys)
+		t := newTraffic(b, trafficEvents, keys)
 		b.Run(fmt.Sprintf("keys=%d", keys), func(b *testing.B) {
 			debug.FreeOSMemory()
 			before := resident(b)
