@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"runtime"
 	"strings"
 	"testing"
@@ -207,5 +208,27 @@ func TestOddPaths(t *testing.T) {
 	f(200, "/i/"+text, "evil.example")
 	if r.stored() != 1 {
 		t.Errorf("%d records, want 1", r.stored())
+	}
+}
+
+// A client that is still sending when it is refused hears why. Without that its
+// answer is often lost to a reset.
+func TestARefusalIsHeardWhileSending(t *testing.T) {
+	r := start(t, nil)
+	body := bytes.Repeat([]byte(" "), 512<<10)
+	for range 200 {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, r.url+"/v1/events", bytes.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer all")
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close() // of no interest
+		if resp.StatusCode != http.StatusRequestEntityTooLarge {
+			t.Fatalf("answered %d", resp.StatusCode)
+		}
 	}
 }

@@ -134,7 +134,7 @@ func (s *Server) Ready() error {
 func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	srv := s.httpServer()
 	served := make(chan error, 1)
-	go func() { served <- srv.Serve(ln) }()
+	go func() { served <- srv.Serve(lingering{ln}) }()
 	s.serving.Store(true)
 	var err error
 	select {

@@ -1,0 +1,53 @@
+package ingest
+
+import (
+	"io"
+	"net"
+	"sync/atomic"
+	"time"
+)
+
+// What a connection that is closed amid a request still takes of it.
+const (
+	lingerTime  = time.Second
+	lingerBytes = 1 << 20
+)
+
+// lingering accepts connections whose clients hear the answer to a request
+// that was refused before all of it was read. Closing with bytes unread makes
+// the kernel reset the connection, and a reset takes the answer away that is on
+// its way: the client would see a broken pipe instead of 413.
+type lingering struct{ net.Listener }
+
+// Accept implements net.Listener.
+func (l lingering) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if tcp, ok := c.(*net.TCPConn); ok {
+		return &lingerConn{TCPConn: tcp}, err
+	}
+	return c, err
+}
+
+type lingerConn struct {
+	*net.TCPConn
+	// more says that the last read filled its buffer, so there may be more.
+	more atomic.Bool
+}
+
+// Read implements net.Conn.
+func (c *lingerConn) Read(p []byte) (int, error) {
+	n, err := c.TCPConn.Read(p)
+	if more := n == len(p); more != c.more.Load() {
+		c.more.Store(more)
+	}
+	return n, err
+}
+
+// Close implements net.Conn. It takes the rest of a request off the line,
+// within bounds, after the answer was written.
+func (c *lingerConn) Close() error {
+	if c.more.Load() && c.CloseWrite() == nil && c.SetReadDeadline(time.Now().Add(lingerTime)) == nil {
+		_, _ = io.CopyN(io.Discard, c.TCPConn, lingerBytes) // nobody wants it
+	}
+	return c.TCPConn.Close()
+}
