@@ -14,9 +14,11 @@ import (
 	"github.com/mattn/go-isatty"
 	"github.com/rs/zerolog"
 
+	"github.com/adtally/adtally/aggregate"
 	"github.com/adtally/adtally/aggregate/compact"
 	"github.com/adtally/adtally/internal/access"
 	"github.com/adtally/adtally/internal/clickhouse"
+	"github.com/adtally/adtally/internal/ledger"
 	"github.com/adtally/adtally/query/closing"
 	"github.com/adtally/adtally/query/export/manifest"
 	"github.com/adtally/adtally/query/export/statement"
@@ -168,13 +170,16 @@ func parseDay(text string) (int64, error) {
 }
 
 type exportCmd struct {
-	target
+	books
 	Day        string `help:"Closed day to export, as 2026-11-20." env:"-"`
 	Out        string `help:"Folder in which day=D is made." type:"path" env:"-"`
 	Format     string `help:"Format of the files: parquet, arrow (an IPC stream) or csv." enum:"parquet,arrow,csv" default:"parquet" env:"-"`
 	Advertiser uint64 `help:"Export the rows of this advertiser only." env:"-"`
 	Timezone   string `help:"Export this time zone only; none means every zone that has closed the day." env:"-"`
 	Verify     string `help:"Check the exports in this folder instead: files, totals, closes, their chain, and the ledger." type:"path" env:"-" placeholder:"DIR"`
+	FromLog    bool   `help:"With --verify: also count the log again, with the rules it was counted with, and hold the ledger against it." env:"-"`
+
+	Aggregate aggregate.Rules `embed:"" prefix:"aggregate-"`
 }
 
 // Run writes an export, or checks some.
@@ -193,7 +198,7 @@ func (c *exportCmd) Run(ctx context.Context, e *env) (err error) {
 	defer func() { err = errors.Join(err, conn.Close()) }()
 	exporter := manifest.NewExporter(conn)
 	if c.Verify != "" {
-		return verifyExports(ctx, e, exporter, c.Verify)
+		return c.verify(ctx, e, conn, exporter)
 	}
 	day, err := parseDay(c.Day)
 	if err != nil {
@@ -236,13 +241,14 @@ func (c *exportCmd) Run(ctx context.Context, e *env) (err error) {
 	return nil
 }
 
-// verifyExports checks the exports in a folder and names what is wrong.
-func verifyExports(ctx context.Context, e *env, exporter *manifest.Exporter, dir string) error {
-	folders, err := manifest.Folders(dir)
+// verify checks the exports in a folder and names what is wrong.
+func (c *exportCmd) verify(ctx context.Context, e *env, conn clickhouse.Conn, exporter *manifest.Exporter) error {
+	folders, err := manifest.Folders(c.Verify)
 	if err != nil {
 		return err
 	}
 	faults := 0
+	var first time.Time
 	for _, folder := range folders {
 		v, err := exporter.Verify(ctx, folder)
 		if err != nil {
@@ -255,11 +261,60 @@ func verifyExports(ctx context.Context, e *env, exporter *manifest.Exporter, dir
 			fmt.Fprintf(e.stdout, "%s: files, totals, closes and ledger agree\n", folder)
 		}
 		faults += len(v.Faults)
+		if v.Manifest == nil {
+			continue
+		}
+		for i := range v.Manifest.Closes {
+			if starts := v.Manifest.Closes[i].Starts; first.IsZero() || starts.Before(first) {
+				first = starts
+			}
+		}
+	}
+	if c.FromLog && faults == 0 {
+		if faults, err = c.recount(ctx, e, conn, first); err != nil {
+			return err
+		}
 	}
 	if faults > 0 {
 		return fmt.Errorf("%d fault(s) found", faults)
 	}
 	return nil
+}
+
+// recount counts the log again from the day before an instant and holds the ledger
+// against it. Rows of a day are in no earlier batch.
+func (c *exportCmd) recount(ctx context.Context, e *env, conn clickhouse.Conn, from time.Time) (faults int, err error) {
+	brokers, err := c.brokers()
+	if err != nil {
+		return 0, err
+	}
+	topic, err := ledger.LastTopic(ctx, conn, c.Kafka.Topic)
+	if err == nil && topic.Lineage == 0 {
+		err = c.noTopic()
+	}
+	if err != nil {
+		return 0, err
+	}
+	again := aggregate.Replay{Rules: c.Aggregate, Topic: topic, Conn: conn, Options: brokers, Since: from.UTC().AddDate(0, 0, -1).Truncate(24 * time.Hour)}
+	records := int64(0)
+	for id := range int32(topic.Partitions) {
+		r, err := again.Run(ctx, id)
+		if err != nil {
+			return faults, fmt.Errorf("count the log again: %w", err)
+		}
+		records += r.To - r.From
+		for i := range r.Differences {
+			d := &r.Differences[i]
+			k := d.Key()
+			fmt.Fprintf(e.stdout, "partition %d: advertiser %d, %s, campaign %d, %s: the ledger has net %d, spend %d nano-units, the log %d, %d\n", id, k.Advertiser,
+				time.Unix(k.Minute*60, 0).UTC().Format(time.RFC3339), k.Campaign, k.Type.Name(), d.Ledger.Net, d.Ledger.SpendNanos, d.Log.Net, d.Log.SpendNanos)
+		}
+		faults += len(r.Differences)
+	}
+	if faults == 0 {
+		fmt.Fprintf(e.stdout, "%d records of the log counted again: the ledger agrees\n", records)
+	}
+	return faults, nil
 }
 
 // progress shows how far a long export is, on a terminal only.

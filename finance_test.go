@@ -107,7 +107,9 @@ func TestADayIsClosedAndProved(t *testing.T) {
 	if after := readAll(t, filepath.Join(out, "day="+d0)); before != after {
 		t.Error("the statement of a closed day changed")
 	}
-	p.must("export", "--verify", out)
+	if text := p.must("export", "--verify", out, "--from-log"); !strings.Contains(text, "counted again: the ledger agrees") {
+		t.Errorf("from the log: %s", text)
+	}
 	p.checkFinanceHTTP(d0, d1)
 	if text, err := p.command("close", "--day", time.Now().UTC().AddDate(0, 0, 1).Format(time.DateOnly)); err == nil || !strings.Contains(text, "partition") {
 		t.Errorf("closing tomorrow: %v %s", err, text)
@@ -210,6 +212,23 @@ func (p *program) checkFinanceHTTP(d0, d1 string) {
 	_, text = call(t.Context(), http.MethodGet, p.reports("/v1/closes?advertiser=7"), p.key, nil)
 	if !strings.Contains(string(text), `"day":"`+d1+`"`) || !strings.Contains(string(text), `"spend":"0.225"`) {
 		t.Errorf("closes: %s", text)
+	}
+	_, text = call(t.Context(), http.MethodGet, p.reports("/v1/receipts/f3?advertiser=7"), p.key, nil)
+	for _, want := range []string{`"fate":"counted"`, `"file":"statement"`, `"closed_as":"` + d0 + `"`, `"spend":"0.0025"`} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("receipt of f3 without %s: %s", want, text)
+		}
+	}
+	_, text = call(t.Context(), http.MethodGet, p.reports("/v1/receipts/f95?advertiser=7"), p.key, nil)
+	if !strings.Contains(string(text), `"file":"adjustments"`) || !strings.Contains(string(text), `"closed_as":"`+d1+`"`) {
+		t.Errorf("receipt of a late event: %s", text)
+	}
+	if status, text := call(t.Context(), http.MethodGet, p.reports("/v1/receipts/f3"), other, nil); status != http.StatusNotFound {
+		t.Errorf("a receipt for another tenant: %d %s", status, text)
+	}
+	cert := p.must("erase", "--advertiser", "7", "--user", "u-1")
+	if !strings.Contains(cert, `"remains_until": "20`) || strings.Contains(cert, "u-1") {
+		t.Errorf("certificate: %s", cert)
 	}
 	_, text = call(t.Context(), http.MethodGet, p.reports("/v1/changes?advertiser=7&since=0"), p.key, nil)
 	if !strings.Contains(string(text), `"late"`) || !strings.Contains(string(text), `"reclassification"`) {

@@ -161,9 +161,6 @@ func (l *local) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if l.cfg.Query.ExportsDir == "" {
-		l.cfg.Query.ExportsDir = filepath.Join(l.cfg.Data, "exports")
-	}
 	keeping, err := newBooks(l.cfg.Compact, l.cfg.closeSchedule, l.writer, l.log)
 	if err != nil {
 		return err
@@ -171,7 +168,7 @@ func (l *local) start(ctx context.Context) error {
 	if err := l.reportFiles(); err != nil {
 		return err
 	}
-	reporting, err := newQuery(l.cfg.Query, l.reader, keys.dir, l.log)
+	reporting, err := newQuery(l.cfg.Query, l.reader, keys.dir, receiptSource{files.IDKey, l.cfg.Kafka, l.cfg.Aggregate.Rules}, l.log)
 	if err != nil {
 		return err
 	}
@@ -265,6 +262,9 @@ func (l *local) secrets() (secrets, error) {
 
 // reportFiles names what reports keep in the data directory.
 func (l *local) reportFiles() error {
+	if l.cfg.Query.ExportsDir == "" {
+		l.cfg.Query.ExportsDir = filepath.Join(l.cfg.Data, "exports")
+	}
 	q := &l.cfg.Query
 	if q.Jobs.Dir == "" {
 		q.Jobs.Dir = filepath.Join(l.cfg.Data, "report-jobs")

@@ -45,6 +45,8 @@ type cli struct {
 	Close      closeCmd      `cmd:"" help:"Close a day, so that its numbers do not change any more."`
 	Export     exportCmd     `cmd:"" help:"Write a closed day as files that prove themselves, or check such files."`
 	Reclassify reclassifyCmd `cmd:"" help:"Apply verdicts or amounts to the books as dated corrections; closed days get adjustments."`
+	Reconcile  reconcileCmd  `cmd:"" help:"Explain where another side's totals differ from the books."`
+	Erase      eraseCmd      `cmd:"" help:"Certify what is held of a user, what was removed and what remains until when."`
 	Migrate    migrateCmd    `cmd:"" help:"Make or update the tables in ClickHouse."`
 	Token      tokenCmd      `cmd:"" help:"Sign tokens for beacon URLs: JSON lines in, a token a line out."`
 	Key        keyCmd        `cmd:"" help:"Make, list and revoke API keys."`

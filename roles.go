@@ -47,6 +47,7 @@ func (c *aggregateCmd) Run(ctx context.Context, e *env) error {
 
 type queryCmd struct {
 	Query      query.Config      `embed:"" prefix:"query-"`
+	Receipts   receiptSource     `embed:""`
 	ClickHouse clickhouse.Config `embed:"" prefix:"clickhouse-"`
 	Admin      ops.AdminConfig   `embed:"" prefix:"admin-"`
 }
@@ -58,7 +59,7 @@ func (c *queryCmd) Run(ctx context.Context, e *env) error {
 		if err != nil {
 			return nil, err
 		}
-		part, err := newQuery(c.Query, c.ClickHouse, keys.dir, e.log)
+		part, err := newQuery(c.Query, c.ClickHouse, keys.dir, c.Receipts, e.log)
 		return []role{part, keys.role}, err
 	})
 }
@@ -249,7 +250,7 @@ func newAggregate(cfg aggregate.Config, kcfg kafka.Config, ccfg clickhouse.Confi
 	return role{run: run, ready: counter.Ready, set: set}, nil
 }
 
-func newQuery(cfg query.Config, ccfg clickhouse.Config, keys *access.Directory, log zerolog.Logger) (role, error) {
+func newQuery(cfg query.Config, ccfg clickhouse.Config, keys *access.Directory, from receiptSource, log zerolog.Logger) (role, error) {
 	conn, err := clickhouse.Open(withAddr(ccfg))
 	if err != nil {
 		return role{}, err
@@ -270,6 +271,13 @@ func newQuery(cfg query.Config, ccfg clickhouse.Config, keys *access.Directory, 
 	}
 	set := metrics.NewSet()
 	server := query.New(cfg, conn, keys, log, set)
+	if from.IDKey != "" {
+		receipts, err := from.open(conn)
+		if err != nil {
+			return role{}, err
+		}
+		server.UseReceipts(receipts)
+	}
 	run := func(ctx context.Context) error { return errors.Join(server.Run(ctx, ln), conn.Close()) }
 	return role{run: run, ready: always, set: set, port: portOf(ln)}, nil
 }

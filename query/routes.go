@@ -27,6 +27,7 @@ func (s *Server) routes() http.Handler {
 	handle("GET /v1/exports/{id}", s.withKey(access.ScopeFinance, s.getExport))
 	handle("GET /v1/exports/{id}/{file}", s.withKey(access.ScopeFinance, s.getExportFile))
 	handle("GET /v1/closes", s.withKey(access.ScopeFinance, s.getCloses))
+	handle("GET /v1/receipts/{id}", s.withKey(access.ScopeReport, s.getReceipt))
 	handle("GET /v1/changes", s.withKey(access.ScopeReport, s.getChanges))
 	return s.contained(s.routed(mux))
 }
@@ -44,5 +45,6 @@ var endpoints = []map[string]string{
 	{"method": http.MethodPost, "path": "/v1/exports", "what": "A closed day as files."},
 	{"method": http.MethodGet, "path": "/v1/exports/{id}", "what": "How far an export is, and its files; they take Range."},
 	{"method": http.MethodGet, "path": "/v1/closes", "what": "Closed days of an advertiser, with their totals."},
+	{"method": http.MethodGet, "path": "/v1/receipts/{event id}", "what": "What became of one event."},
 	{"method": http.MethodGet, "path": "/v1/changes", "what": "What changed in days that were closed."},
 }

@@ -89,6 +89,8 @@ type Server struct {
 	// chain is that of closes; exports is nil without a folder.
 	chain   *closing.Store
 	exports *exports
+	// receipts is nil where nothing knows the log.
+	receipts Receipts
 }
 
 // New returns a Server that reads from conn, whose user needs no more than

@@ -184,7 +184,7 @@ func (c *Closer) next(ctx context.Context, zone string, most *int64) (*Close, *W
 
 // close makes the close of a day, or says what it waits for.
 func (b *beginning) close(ctx context.Context, zone string, location *time.Location, day int64) (*Close, *Waiting, error) {
-	starts, ends := bounds(day, location)
+	starts, ends := Bounds(day, location)
 	z := b.state.Zone(zone)
 	cut, err := b.cutOf(ctx, ends.Add(b.cfg.Lateness), z.cut())
 	if err != nil {

@@ -64,12 +64,12 @@ func Before(day int64, zone *time.Location) []Interval {
 	return instants(-1, day-1, zone)
 }
 
-// bounds are the first instant and the end of a day. A skipped day is where the
+// Bounds are the first instant and the end of a day. A skipped day is where the
 // day before it ends.
-func bounds(day int64, zone *time.Location) (starts, ends time.Time) {
+func Bounds(day int64, zone *time.Location) (starts, ends time.Time) {
 	list := Instants(day, zone)
 	if len(list) == 0 {
-		_, at := bounds(day-1, zone)
+		_, at := Bounds(day-1, zone)
 		return at, at
 	}
 	return list[0].From, slices.MaxFunc(list, func(a, b Interval) int { return a.To.Compare(b.To) }).To
