@@ -18,7 +18,8 @@ type column struct {
 	rows   func(rows []window.Row)
 	mark   func(m *markOf)
 	values func() any
-	reset  func()
+	// reset empties the column and makes room for that many values.
+	reset func(n int)
 }
 
 // markOf is the span being written, and its control totals.
@@ -26,8 +27,9 @@ type markOf struct {
 	block  *Block
 	span   *Span
 	totals window.Totals
-	began  time.Time
-	day    time.Time
+	// began is the second of broker time in which the block begins.
+	began int64
+	day   time.Time
 }
 
 // chunkRows is the number of rows that are taken apart at a time: few enough
@@ -43,7 +45,7 @@ type ledgerColumns struct {
 }
 
 // ofRow is a column whose value is a field of the row; marks hold none.
-func ofRow[T any](name string, none T, get func(r *window.Row) T) column {
+func ofRow[T any](name string, get func(r *window.Row) T) column {
 	var values []T
 	return column{
 		name: name,
@@ -52,9 +54,12 @@ func ofRow[T any](name string, none T, get func(r *window.Row) T) column {
 				values = append(values, get(&rows[i]))
 			}
 		},
-		mark:   func(*markOf) { values = append(values, none) },
+		mark:   func(*markOf) { values = zeros(values, 1) },
 		values: func() any { return values },
-		reset:  func() { clear(values); values = values[:0] },
+		reset: func(n int) {
+			clear(values) // lets go of texts
+			values = slices.Grow(values[:0], n)
+		},
 	}
 }
 
@@ -68,20 +73,28 @@ func ofSpan[T any](name string, get func(m *markOf) T) column {
 		rows:   func(rows []window.Row) { values = repeat(values, current, len(rows)) },
 		mark:   func(*markOf) { values = append(values, current) },
 		values: func() any { return values },
-		reset:  func() { values = values[:0] },
+		reset:  func(n int) { values = slices.Grow(values[:0], n) },
 	}
 }
 
 // ofMark is a column that only marks fill; rows hold none.
-func ofMark[T any](name string, none T, get func(m *markOf) T) column {
+func ofMark[T any](name string, get func(m *markOf) T) column {
 	var values []T
 	return column{
 		name:   name,
-		rows:   func(rows []window.Row) { values = repeat(values, none, len(rows)) },
+		rows:   func(rows []window.Row) { values = zeros(values, len(rows)) },
 		mark:   func(m *markOf) { values = append(values, get(m)) },
 		values: func() any { return values },
-		reset:  func() { values = values[:0] },
+		reset:  func(n int) { values = slices.Grow(values[:0], n) },
 	}
+}
+
+// zeros appends n zero values.
+func zeros[T any](values []T, n int) []T {
+	from := len(values)
+	values = slices.Grow(values, n)[:from+n]
+	clear(values[from:])
+	return values
 }
 
 // repeat appends n copies of v.
@@ -94,30 +107,29 @@ func repeat[T any](values []T, v T, n int) []T {
 }
 
 func newColumns() []column {
-	epoch := time.Unix(0, 0).UTC()
 	return []column{
-		ofRow("advertiser", 0, func(r *window.Row) uint64 { return r.Advertiser }),
-		ofRow("minute", epoch, func(r *window.Row) time.Time { return time.Unix(r.Minute*60, 0).UTC() }),
-		ofRow("event_type", 0, func(r *window.Row) uint8 { return uint8(r.Type) }),
-		ofRow("campaign", 0, func(r *window.Row) uint64 { return r.Campaign }),
-		ofRow("ad_group", 0, func(r *window.Row) uint64 { return r.AdGroup }),
-		ofRow("creative", 0, func(r *window.Row) uint64 { return r.Creative }),
-		ofRow("placement", 0, func(r *window.Row) uint64 { return r.Placement }),
-		ofRow("publisher", 0, func(r *window.Row) uint64 { return r.Publisher }),
-		ofRow("country", "", func(r *window.Row) string { return r.Country }),
-		ofRow("region", "", func(r *window.Row) string { return r.Region }),
-		ofRow("device", "", func(r *window.Row) string { return r.Device }),
-		ofRow("os", "", func(r *window.Row) string { return r.OS }),
-		ofRow("browser", "", func(r *window.Row) string { return r.Browser }),
-		ofRow("variant", "", func(r *window.Row) string { return r.Variant }),
-		ofRow("currency", "", func(r *window.Row) string { return r.Currency }),
-		ofRow("invalid_flags", 0, func(r *window.Row) uint32 { return uint32(r.Flags) }),
-		ofRow("gross", 0, func(r *window.Row) int64 { return r.Gross }),
-		ofRow("net", 0, func(r *window.Row) int64 { return r.Net }),
-		ofRow("duplicate", 0, func(r *window.Row) int64 { return r.Duplicate }),
-		ofRow("invalid", 0, func(r *window.Row) int64 { return r.Invalid }),
-		ofRow("orphan", 0, func(r *window.Row) int64 { return r.Orphan }),
-		ofRow("spend_nanos", 0, func(r *window.Row) int64 { return r.SpendNanos }),
+		ofRow("advertiser", func(r *window.Row) uint64 { return r.Advertiser }),
+		ofRow("minute", func(r *window.Row) int64 { return r.Minute * 60 }),
+		ofRow("event_type", func(r *window.Row) uint8 { return uint8(r.Type) }),
+		ofRow("campaign", func(r *window.Row) uint64 { return r.Campaign }),
+		ofRow("ad_group", func(r *window.Row) uint64 { return r.AdGroup }),
+		ofRow("creative", func(r *window.Row) uint64 { return r.Creative }),
+		ofRow("placement", func(r *window.Row) uint64 { return r.Placement }),
+		ofRow("publisher", func(r *window.Row) uint64 { return r.Publisher }),
+		ofRow("country", func(r *window.Row) string { return r.Country }),
+		ofRow("region", func(r *window.Row) string { return r.Region }),
+		ofRow("device", func(r *window.Row) string { return r.Device }),
+		ofRow("os", func(r *window.Row) string { return r.OS }),
+		ofRow("browser", func(r *window.Row) string { return r.Browser }),
+		ofRow("variant", func(r *window.Row) string { return r.Variant }),
+		ofRow("currency", func(r *window.Row) string { return r.Currency }),
+		ofRow("invalid_flags", func(r *window.Row) uint32 { return uint32(r.Flags) }),
+		ofRow("gross", func(r *window.Row) int64 { return r.Gross }),
+		ofRow("net", func(r *window.Row) int64 { return r.Net }),
+		ofRow("duplicate", func(r *window.Row) int64 { return r.Duplicate }),
+		ofRow("invalid", func(r *window.Row) int64 { return r.Invalid }),
+		ofRow("orphan", func(r *window.Row) int64 { return r.Orphan }),
+		ofRow("spend_nanos", func(r *window.Row) int64 { return r.SpendNanos }),
 		ofSpan("topic_id", func(m *markOf) uuid.UUID { return m.block.Topic.ID }),
 		ofSpan("kafka_partition", func(m *markOf) int32 { return m.span.Partition }),
 		ofSpan("b_start", func(m *markOf) uint64 { return uint64(m.span.Start) }),
@@ -127,21 +139,21 @@ func newColumns() []column {
 		ofSpan("lineage", func(m *markOf) uint32 { return m.block.Topic.Lineage }),
 		ofSpan("code_version", func(*markOf) uint32 { return window.CodeVersion }),
 		ofSpan("lat_day", func(m *markOf) time.Time { return m.day }),
-		ofMark("mark_rows", 0, func(m *markOf) uint32 { return uint32(m.totals.Rows) }),
-		ofMark("mark_gross", 0, func(m *markOf) int64 { return m.totals.Gross }),
-		ofMark("mark_net", 0, func(m *markOf) int64 { return m.totals.Net }),
-		ofMark("mark_spend_nanos", 0, func(m *markOf) int64 { return m.totals.SpendNanos }),
-		ofMark("mark_lat", epoch, func(m *markOf) time.Time { return time.UnixMilli(m.span.LastLAT).UTC() }),
-		ofMark("mark_version", 0, func(*markOf) uint8 { return markVersion }),
-		ofMark("mark_records", 0, func(m *markOf) int64 { return m.span.End - m.span.Start }),
-		ofMark("mark_ticks", 0, func(m *markOf) int64 { return m.totals.Ticks }),
-		ofMark("mark_poison", 0, func(m *markOf) int64 { return m.totals.Poison }),
-		ofMark("mark_duplicate", 0, func(m *markOf) int64 { return m.totals.Duplicate }),
-		ofMark("mark_invalid", 0, func(m *markOf) int64 { return m.totals.Invalid }),
-		ofMark("mark_orphan", 0, func(m *markOf) int64 { return m.totals.Orphan }),
-		ofMark("mark_synthetic", 0, func(m *markOf) int64 { return m.totals.Synthetic }),
-		ofMark("mark_pending", 0, func(m *markOf) int64 { return m.totals.Pending }),
-		ofSpan("block_lat", func(m *markOf) time.Time { return m.began }),
+		ofMark("mark_rows", func(m *markOf) uint32 { return uint32(m.totals.Rows) }),
+		ofMark("mark_gross", func(m *markOf) int64 { return m.totals.Gross }),
+		ofMark("mark_net", func(m *markOf) int64 { return m.totals.Net }),
+		ofMark("mark_spend_nanos", func(m *markOf) int64 { return m.totals.SpendNanos }),
+		ofMark("mark_lat", func(m *markOf) int64 { return m.span.LastLAT }),
+		ofMark("mark_version", func(*markOf) uint8 { return markVersion }),
+		ofMark("mark_records", func(m *markOf) int64 { return m.span.End - m.span.Start }),
+		ofMark("mark_ticks", func(m *markOf) int64 { return m.totals.Ticks }),
+		ofMark("mark_poison", func(m *markOf) int64 { return m.totals.Poison }),
+		ofMark("mark_duplicate", func(m *markOf) int64 { return m.totals.Duplicate }),
+		ofMark("mark_invalid", func(m *markOf) int64 { return m.totals.Invalid }),
+		ofMark("mark_orphan", func(m *markOf) int64 { return m.totals.Orphan }),
+		ofMark("mark_synthetic", func(m *markOf) int64 { return m.totals.Synthetic }),
+		ofMark("mark_pending", func(m *markOf) int64 { return m.totals.Pending }),
+		ofSpan("block_lat", func(m *markOf) int64 { return m.began }),
 	}
 }
 
@@ -163,11 +175,15 @@ func (c *ledgerColumns) insert() string {
 
 // fill holds exactly b afterwards: each span's rows and its mark.
 func (c *ledgerColumns) fill(b *Block) {
+	rows := 0
+	for _, s := range b.Spans {
+		rows += s.Delta.Len() + 1
+	}
 	for i := range c.list {
-		c.list[i].reset()
+		c.list[i].reset(rows)
 	}
 	first := b.Spans[0].FirstLAT
-	m := markOf{block: b, began: time.UnixMilli(first).UTC(), day: latDay(first)}
+	m := markOf{block: b, began: first / 1000, day: latDay(first)}
 	for _, m.span = range b.Spans {
 		c.addSpan(&m)
 	}

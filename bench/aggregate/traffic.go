@@ -65,7 +65,6 @@ type traffic struct {
 	repeat []drawn
 	// impressions is the number of cells of impressions.
 	impressions int
-	minute      int64
 	begin       int64
 	made        int
 }
@@ -81,7 +80,6 @@ func newTraffic(s shape, now time.Time) *traffic {
 		shape: s, rand: rand.New(rand.NewPCG(1, 2)),
 		repeat:      make([]drawn, s.partitions),
 		impressions: s.cells * clickEvery / (clickEvery + 1),
-		minute:      now.Unix()/60 - 2,
 		begin:       now.Add(-s.span).UnixMilli(),
 	}
 	if s.zipf > 0 {
@@ -131,12 +129,13 @@ func (t *traffic) impression(cell int) uint64 {
 	}
 	place, device, variant, browser := take(len(countries)), take(len(devices)), take(len(variants)), take(len(browsers))
 	creative := take(4)
+	minute := t.lat()/60_000 - 2
 	e := &t.event
 	*e = proto.Event{
 		Type: proto.EventType_EVENT_TYPE_IMPRESSION, EventIdHi: t.rand.Uint64(),
 		// The spread within the campaign follows the cell.
 		EventIdLo: t.rand.Uint64()&^(spread-1) | uint64(cell>>3)%spread,
-		TimeUs:    t.minute*60_000_000 + t.rand.Int64N(60_000_000), ReceivedUs: t.minute*60_000_000 + 60_000_000,
+		TimeUs:    minute*60_000_000 + t.rand.Int64N(60_000_000), ReceivedUs: minute*60_000_000 + 60_000_000,
 		AdvertiserId: uint64(100_000 + campaign%t.tenants), CampaignId: uint64(2_000_000 + campaign),
 		AdGroupId: uint64(30_000_000 + campaign*8 + rest), CreativeId: uint64(40_000_000 + campaign*8 + creative),
 		PlacementId: uint64(5_000_000 + campaign%997), PublisherId: uint64(600_000 + campaign%499),
@@ -154,6 +153,11 @@ func (t *traffic) impression(cell int) uint64 {
 		e.Votes = []*proto.ListVote{{Flag: e.InvalidFlags, List: "crawlers", Version: "2026-11-01"}}
 	}
 	return t.weight()
+}
+
+// lat is the broker time of the next event.
+func (t *traffic) lat() int64 {
+	return t.begin + t.span.Milliseconds()*int64(t.made)/int64(t.events)
 }
 
 // click makes the click on the impression that was made last.
@@ -188,7 +192,7 @@ func (t *traffic) send(out emit, buf []byte, partition int32, weight uint64) ([]
 		return buf, err
 	}
 	t.count(weight)
-	lat := t.begin + t.span.Milliseconds()*int64(t.made)/int64(t.events)
+	lat := t.lat()
 	t.made++
 	if err := out(partition, lat, buf); err != nil {
 		return buf, err
