@@ -30,23 +30,27 @@ func (l lingering) Accept() (net.Conn, error) {
 
 type lingerConn struct {
 	*net.TCPConn
-	// more says that the last read filled its buffer, so there may be more.
-	more atomic.Bool
+	// answered says that an answer was written and nothing was read after it: so
+	// it is when a request was refused, and not when an idle connection is closed.
+	answered atomic.Bool
 }
 
 // Read implements net.Conn.
 func (c *lingerConn) Read(p []byte) (int, error) {
-	n, err := c.TCPConn.Read(p)
-	if more := n == len(p); more != c.more.Load() {
-		c.more.Store(more)
-	}
-	return n, err
+	c.answered.Store(false)
+	return c.TCPConn.Read(p)
 }
 
-// Close implements net.Conn. It takes the rest of a request off the line,
-// within bounds, after the answer was written.
+// Write implements net.Conn.
+func (c *lingerConn) Write(p []byte) (int, error) {
+	c.answered.Store(true)
+	return c.TCPConn.Write(p)
+}
+
+// Close implements net.Conn. After an answer it takes the rest of the request
+// off the line, within bounds.
 func (c *lingerConn) Close() error {
-	if c.more.Load() && c.CloseWrite() == nil && c.SetReadDeadline(time.Now().Add(lingerTime)) == nil {
+	if c.answered.Load() && c.CloseWrite() == nil && c.SetReadDeadline(time.Now().Add(lingerTime)) == nil {
 		_, _ = io.CopyN(io.Discard, c.TCPConn, lingerBytes) // nobody wants it
 	}
 	return c.TCPConn.Close()
