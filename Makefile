@@ -37,13 +37,14 @@ generate: ## make the generated files again
 	@cd query/graphql && $(GO) tool gqlgen generate
 
 .PHONY: tag
-tag: ## build beacon.js and the npm package from ingest/tag/npm/src
-	@npm --prefix ingest/tag/npm ci --silent --no-fund --no-audit
-	@npm --prefix ingest/tag/npm run build --silent
+tag: ## build beacon.js from ingest/tag/npm/src, and fetch what the dashboard takes from npm
+	@for dir in ingest/tag/npm query/dashboard/npm; do \
+		npm --prefix $$dir ci --silent --no-fund --no-audit && npm --prefix $$dir run build --silent; \
+	done
 
 .PHONY: generated
 generated: generate tag
-	@git diff --exit-code --stat -- proto query/graphql ':!proto/testdata' ingest/tag/npm/dist || { echo 'generated files were not current: commit what make generate and make tag made' >&2; exit 1; }
+	@git diff --exit-code --stat -- proto query/graphql ':!proto/testdata' ingest/tag/npm/dist query/dashboard/static/vendor || { echo 'generated files were not current: commit what make generate and make tag made' >&2; exit 1; }
 
 .PHONY: golden
 golden: ## rewrite the golden files from what the code does now

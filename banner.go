@@ -12,8 +12,9 @@ import (
 const bannerText = `
 adtally is up after %s; all state is in %s
 
+  dashboard  %s   sign in with the key in %s
   beacons    %s
-  reports    %s
+  reports    %s/v1/reports
   operations %s/readyz, /livez, /metrics, /debug/pprof
 
 A pixel, as a browser would fetch it:
@@ -51,7 +52,7 @@ func (l *local) banner(took time.Duration) error {
 	beacons, reports := loopbackURL(l.ports.Ingest)+strings.TrimSuffix(l.cfg.Ingest.PathPrefix, "/"), loopbackURL(l.ports.Query)
 	_, err = fmt.Fprintf(l.env.stdout, bannerText,
 		took.Round(time.Millisecond), relative(l.cfg.Data),
-		beacons, reports, loopbackURL(l.ports.Admin),
+		reports, key, beacons, reports, loopbackURL(l.ports.Admin),
 		visitorAgent, beacons, ring.Sign(nil, first),
 		key, beacons, firstAdvertiser, firstCampaign,
 		key, reports, firstAdvertiser, now.Format(time.DateOnly), now.AddDate(0, 0, 1).Format(time.DateOnly))

@@ -94,7 +94,7 @@ func (p *tab) until(format string, args ...any) {
 	deadline := time.Now().Add(browserPatience)
 	for !eval[bool](p, "!!("+expression+")") {
 		if time.Now().After(deadline) {
-			p.t.Fatalf("waited %s for %s", browserPatience, expression)
+			p.t.Fatalf("waited %s for %s; the page says\n%s", browserPatience, expression, eval[string](p, "document.body.innerText"))
 		}
 		time.Sleep(20 * time.Millisecond)
 	}

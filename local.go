@@ -168,6 +168,9 @@ func (l *local) start(ctx context.Context) error {
 	if err := l.reportFiles(); err != nil {
 		return err
 	}
+	if l.cfg.Query.BeaconURL == "" {
+		l.cfg.Query.BeaconURL = loopbackURL(taking.port) + l.cfg.Ingest.PathPrefix
+	}
 	reporting, err := newQuery(l.cfg.Query, l.reader, keys.dir, receiptSource{files.IDKey, l.cfg.Kafka, l.cfg.Aggregate.Rules}, l.log)
 	if err != nil {
 		return err

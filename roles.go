@@ -267,7 +267,7 @@ func newQuery(cfg query.Config, ccfg clickhouse.Config, keys *access.Directory, 
 			return role{}, wrongUsage("--query-secret-file: %s holds less than 32 bytes in hex digits", cfg.SecretFile)
 		}
 	} else {
-		log.Warn().Msg("no --query-secret-file: cursors end with this process, and other instances do not know them")
+		log.Warn().Msg("no --query-secret-file: cursors and dashboard sessions end with this process, and other instances do not know them")
 	}
 	set := metrics.NewSet()
 	server := query.New(cfg, conn, keys, log, set)

@@ -50,7 +50,7 @@ func (s *Server) contained(next http.Handler) http.Handler {
 		h.Set("X-Request-Id", w.requestID)
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Cache-Control", "no-store")
-		h.Set("Vary", "Accept, Authorization")
+		h.Set("Vary", "Accept, Authorization, Cookie")
 		defer func() {
 			cause := recover()
 			if cause == nil {
@@ -139,7 +139,8 @@ func (s *Server) measured(m *routeMetrics, next http.HandlerFunc) http.Handler {
 }
 
 // withKey lets a request pass whose key has the scope. The key is taken from the
-// Authorization header only: URLs end up in logs and histories.
+// Authorization header, or from the session of the dashboard; never from the URL,
+// which ends up in logs and histories.
 func (s *Server) withKey(scope access.Scope, next func(http.ResponseWriter, *http.Request, access.Grant)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		grant, problem := s.authenticate(r)
@@ -163,6 +164,9 @@ func (s *Server) withKey(scope access.Scope, next func(http.ResponseWriter, *htt
 func (s *Server) authenticate(r *http.Request) (access.Grant, *Problem) {
 	headers := r.Header.Values("Authorization")
 	if len(headers) == 0 {
+		if bearer, ok := s.sessions.bearer(r); ok {
+			return s.grantOf(r, bearer)
+		}
 		return access.Grant{}, newProblem(http.StatusUnauthorized, "missing_key",
 			"An API key is needed: Authorization: Bearer <key>.")
 	}
@@ -171,15 +175,7 @@ func (s *Server) authenticate(r *http.Request) (access.Grant, *Problem) {
 		return access.Grant{}, newProblem(http.StatusUnauthorized, "invalid_authorization",
 			"One header is wanted: Authorization: Bearer <key>.")
 	}
-	grant, err := s.keys.Lookup(r.Context(), bearer)
-	switch {
-	case err == nil:
-		return grant, nil
-	case errors.Is(err, access.ErrUnknownKey):
-		return access.Grant{}, newProblem(http.StatusUnauthorized, "unknown_key", "The API key is unknown or revoked.")
-	default:
-		return access.Grant{}, newProblem(http.StatusServiceUnavailable, "starting", "API keys are not known yet.").retry(1)
-	}
+	return s.grantOf(r, bearer)
 }
 
 // withTimeout is context.WithTimeout without a deadline that can be read:

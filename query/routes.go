@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"github.com/adtally/adtally/internal/access"
+	"github.com/adtally/adtally/query/dashboard"
 )
 
 // routes is every URL of the server.
@@ -12,7 +13,16 @@ func (s *Server) routes() http.Handler {
 	handle := func(pattern string, handler http.HandlerFunc) {
 		mux.Handle(pattern, s.measured(s.metrics.route(pattern), handler))
 	}
-	handle("GET /{$}", s.getIndex)
+	pages := dashboard.New(s.cfg.BeaconURL)
+	handle("GET /{$}", s.front(pages))
+	for _, path := range dashboard.Pages {
+		handle("GET "+path, pages.ServePage)
+	}
+	handle("GET /assets/{file...}", pages.ServeAsset)
+	handle("GET /v1/session", s.withKey(0, s.getSession))
+	handle("POST /v1/session", s.signIn)
+	handle("DELETE /v1/session", s.signOut)
+	handle("GET /v1/audit", s.withKey(access.ScopeAdmin, s.getAudit))
 	handle("POST /v1/reports", s.withKey(access.ScopeReport, s.postReport))
 	handle("GET /v1/reports", s.withKey(access.ScopeReport, s.getReport))
 	handle("GET /v1/reports/schema", s.getSchema)
@@ -32,7 +42,7 @@ func (s *Server) routes() http.Handler {
 	return s.contained(s.routed(mux))
 }
 
-// endpoints describes the routes at GET /.
+// endpoints describes the routes at GET / in JSON.
 var endpoints = []map[string]string{
 	{"method": http.MethodPost, "path": "/v1/reports", "what": "A report, as JSON, CSV, Arrow or Parquet (Accept)."},
 	{"method": http.MethodGet, "path": "/v1/reports", "what": "The same with query parameters."},
@@ -47,4 +57,6 @@ var endpoints = []map[string]string{
 	{"method": http.MethodGet, "path": "/v1/closes", "what": "Closed days of an advertiser, with their totals."},
 	{"method": http.MethodGet, "path": "/v1/receipts/{event id}", "what": "What became of one event."},
 	{"method": http.MethodGet, "path": "/v1/changes", "what": "What changed in days that were closed."},
+	{"method": http.MethodGet, "path": "/v1/session", "what": "Who the key is, and which advertisers it covers."},
+	{"method": http.MethodGet, "path": "/v1/audit", "what": "Where every record went, by partition, and what does not add up; scope admin."},
 }

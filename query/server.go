@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -30,9 +32,10 @@ type Config struct {
 	Timeout    time.Duration `help:"Time allowed for one report." default:"30s"`
 	ExportsDir string        `help:"Folder for exports that are asked for over HTTP; none refuses them, in run it is exports in --data." type:"path"`
 	Skew       time.Duration `help:"How far the brokers' clocks may differ; complete_through is behind the marks by it." default:"2s"`
+	BeaconURL  string        `help:"Where pages send beacons, with its path prefix (https://b.example.com/); the dashboard's tag doctor asks there." name:"beacon-url"`
 	MaxMemory  uint64        `help:"Bytes that one report may take in ClickHouse, sent as a setting where the user may send any." default:"2147483648"`
 	CacheBytes int           `help:"Bytes of answers kept to be sent again; 0 for none." default:"67108864"`
-	SecretFile string        `help:"File with a secret of 32 bytes in hex digits that signs cursors; the same on every instance. None means one that ends with the process." type:"path"`
+	SecretFile string        `help:"File with a secret of 32 bytes in hex digits that signs cursors and seals dashboard sessions; the same on every instance. None means one that ends with the process." type:"path"`
 
 	// Secret is what SecretFile holds.
 	Secret []byte `kong:"-"`
@@ -54,6 +57,13 @@ func (c *Config) Validate() error {
 		return errors.New("--query-cache-bytes cannot be negative")
 	case c.Skew < 0:
 		return errors.New("--query-skew cannot be negative")
+	}
+	if c.BeaconURL == "" {
+		return nil
+	}
+	if u, err := url.Parse(c.BeaconURL); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" ||
+		strings.ContainsAny(c.BeaconURL, " ;,?#'\"") {
+		return fmt.Errorf("--query-beacon-url %q: an http or https URL without query is wanted", c.BeaconURL)
 	}
 	return nil
 }
@@ -85,6 +95,7 @@ type Server struct {
 	// settable says whether our user may send settings: 0 not known, 1 yes, 2 no.
 	settable atomic.Int32
 	metrics  *serverMetrics
+	sessions *sessions
 	handler  http.Handler
 	// chain is that of closes; exports is nil without a folder.
 	chain   *closing.Store
@@ -119,6 +130,7 @@ func New(cfg Config, conn clickhouse.Conn, keys Keys, log zerolog.Logger, set *m
 	if cfg.ExportsDir != "" {
 		s.exports = newExports(cfg.ExportsDir, manifest.NewExporter(conn), log)
 	}
+	s.sessions = newSessions(s.secret)
 	s.graph = s.newGraph()
 	set.NewGauge("adtally_query_reports_running", func() float64 { return float64(s.limiter.Running()) })
 	set.NewGauge("adtally_query_cache_bytes", func() float64 { return float64(s.cache.Bytes()) })

@@ -225,9 +225,12 @@ func TestPanicIsContained(t *testing.T) {
 
 func TestOpenEndpoints(t *testing.T) {
 	url := serve(t, testConfig(), nil, newFixedKeys(), zerolog.Nop())
-	res, text := call(t, "GET", url+"/", "", "")
+	res, text := call(t, "GET", url+"/", "", "", "Accept", "application/json")
 	if res.status != http.StatusOK || !bytes.Contains(text, []byte("/v1/reports/schema")) {
 		t.Errorf("index: %d %s", res.status, text)
+	}
+	if res, text := call(t, "GET", url+"/", "", ""); res.status != http.StatusOK || !bytes.Contains(text, []byte("<!doctype html>")) {
+		t.Errorf("front page: %d %s", res.status, text)
 	}
 	res, text = call(t, "GET", url+"/v1/reports/schema", "", "")
 	var got schema

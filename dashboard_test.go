@@ -1,0 +1,190 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	cdpbrowser "github.com/chromedp/cdproto/browser"
+	"github.com/chromedp/chromedp"
+)
+
+func TestDashboard(t *testing.T) {
+	v := startViewer(t)
+	v.signIn("not-a-key")
+	v.until(`document.querySelector(".signin .error").textContent.includes("not known")`)
+	v.accessible("sign-in")
+	v.shoot("sign-in")
+	v.signIn(v.key)
+	v.agrees(nil)
+	if kept := eval[string](v.tab, `document.cookie + JSON.stringify(localStorage) + JSON.stringify(sessionStorage) + location.href`); strings.Contains(kept, v.key) || strings.Contains(kept, "adtally_session") {
+		t.Errorf("scripts can read the key: %s", kept)
+	}
+	v.accessible("overview")
+	v.shoot("overview")
+
+	v.step("counting", func() {
+		v.act(`document.querySelector("input[value=gross]").click()`)
+		want := fmt.Sprint(v.asked(nil).Totals["impressions_gross"])
+		if got := v.shown().Cards["impressions"]; got != want || got != "60" {
+			v.t.Errorf("gross is %s, want %s", got, want)
+		}
+		v.act(`document.querySelector("input[value=invalid]").click()`)
+		if got, want := v.shown().Cards["impressions"], fmt.Sprint(v.asked(nil).Totals["impressions_invalid"]); got != want || got == "0" {
+			v.t.Errorf("invalid is %s, want %s", got, want)
+		}
+		v.act(`document.querySelector("input[value=net]").click()`)
+	})
+	v.step("sort and chart by keyboard", func() {
+		focus := func(script string) {
+			eval[bool](v.tab, script+`.focus(), true`)
+			v.do(chromedp.KeyEvent("\r"))
+		}
+		focus(`document.querySelector("th[aria-sort] .sort")`)
+		v.until(`document.querySelector("th[aria-sort=descending]").textContent.startsWith("Campaign")`)
+		v.settled()
+		if rows := v.shown().Rows; rows[0][0] != "102" || rows[2][0] != "100" {
+			v.t.Errorf("sorted by campaign: %v", rows)
+		}
+		focus(`document.querySelector("[data-metric=clicks]")`)
+		v.until(`document.querySelector(".plot").getAttribute("aria-label").startsWith("Clicks")`)
+		v.act(`document.querySelectorAll("th[aria-sort] .sort")[1].click()`)
+	})
+	v.step("filter", func() {
+		v.act(`document.querySelector(".addfilter select").value = "country"`)
+		v.do(chromedp.SendKeys(".addfilter input", "US\r"))
+		v.until(`document.querySelector(".chip")`)
+		us := []map[string]any{{"dimension": "country", "op": "in", "values": []string{"US"}}}
+		v.until(`document.querySelector("[data-metric=impressions] .value").textContent === %q`, fmt.Sprint(v.asked(map[string]any{"filters": us}).Totals["impressions"]))
+		v.agrees(map[string]any{"filters": us})
+		v.do(chromedp.Reload()) // a link to a view is a view
+		v.agrees(map[string]any{"filters": us})
+		v.act(`document.querySelector(".chip button").click()`)
+		v.agrees(nil)
+	})
+	v.step("drill down", func() {
+		first := v.shown().Rows[0][0]
+		v.act(`document.querySelector("tbody .open").click()`)
+		page := v.shown()
+		if !slices.Equal(page.Chips, []string{"Campaign: " + first}) || page.Head[0] != "Ad group" {
+			v.t.Errorf("inside of %s: %v %v", first, page.Chips, page.Head)
+		}
+		v.agrees(map[string]any{"dimensions": []string{"ad_group"}, "filters": []map[string]any{{"dimension": "campaign", "op": "in", "values": []string{first}}}})
+		v.act(`document.querySelector(".chip button").click()`)
+		v.choose("Break down by", "campaign")
+	})
+	v.step("time zone", func() {
+		v.choose("Dates", "today")
+		v.choose("Time zone", "Pacific/Kiritimati")
+		v.agrees(nil)
+		early := v.shown().Cards["impressions"]
+		v.choose("Time zone", "UTC") // ten hours more of today, or fourteen less
+		v.agrees(nil)
+		if late := v.shown().Cards["impressions"]; late == early {
+			v.t.Errorf("both zones have %s impressions today", late)
+		}
+		v.choose("Time zone", "America/New_York")
+		v.choose("Dates", "7d")
+	})
+	v.step("download", v.downloads)
+	v.step("narrow and dark", func() {
+		v.size(390, 800)
+		v.settled()
+		if wide := eval[int](v.tab, `document.documentElement.scrollWidth`); wide > 390 {
+			v.t.Errorf("on a screen of 390 pixels the page is %d wide", wide)
+		}
+		v.accessible("narrow")
+		v.shoot("narrow")
+		v.size(1200, 800)
+		v.scheme("dark")
+		v.until(`getComputedStyle(document.body).backgroundColor === "rgb(18, 21, 28)"`)
+		v.settled()
+		v.accessible("dark")
+		v.shoot("dark")
+		v.scheme("light")
+	})
+	v.step("pages", v.otherPages)
+	v.step("server gone and back", func() {
+		v.act(`history.pushState(null, "", "/"), dispatchEvent(new PopStateEvent("popstate"))`)
+		v.program.stop(syscall.SIGTERM)
+		v.until(`document.querySelector("#notice").textContent.includes("does not answer")`)
+		if v.shown().Cards["impressions"] == "" {
+			v.t.Error("what was shown is gone")
+		}
+		v.shoot("server-gone")
+		v.program.start()
+		v.until(`!document.querySelector("#notice").textContent`)
+		v.agrees(nil)
+	})
+	v.step("revoked key", func() {
+		id := eval[string](v.tab, `fetch("/v1/session").then((r) => r.json()).then((who) => who.key.id)`)
+		v.program.tool("key", "revoke", id, "--data", v.program.dir)
+		v.until(`document.querySelector(".signin .error")?.textContent.includes("revoked or has expired")`)
+		v.shoot("revoked")
+	})
+}
+
+// downloads compares a file with what the API answers.
+func (v *viewer) downloads() {
+	t := v.t
+	dir := t.TempDir()
+	ctx := chromedp.FromContext(v.ctx)
+	if _, err := chromedp.CallBrowser(v.ctx, cdpbrowser.SetDownloadBehavior, cdpbrowser.SetDownloadBehaviorParams{
+		Behavior: "allow", BrowserContextID: ctx.BrowserContextID, DownloadPath: dir,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	eval[bool](v.tab, `document.querySelector("[data-format=csv]").click(), true`)
+	var text []byte
+	v.program.wait(browserPatience, "the file", func() bool {
+		files, _ := filepath.Glob(filepath.Join(dir, "adtally-5-*.csv"))
+		if len(files) == 1 {
+			text, _ = os.ReadFile(files[0]) // it is there before its content is
+		}
+		return len(text) > 0
+	})
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	api := v.asked(nil)
+	if len(lines) != 1+len(api.Rows) || !strings.HasPrefix(lines[0], "campaign,impressions,") {
+		t.Fatalf("the file is %q", text)
+	}
+	for i, row := range api.Rows {
+		if want := fmt.Sprintf("%v,%v,", row["campaign"], row["impressions"]); !strings.HasPrefix(lines[i+1], want) {
+			t.Errorf("line %d is %q, want %q", i+1, lines[i+1], want)
+		}
+	}
+}
+
+func (v *viewer) otherPages() {
+	t := v.t
+	v.do(chromedp.Navigate(v.program.reports("/operator")))
+	v.until(`document.querySelector("#main").textContent.includes("The books add up") && document.querySelector("table")`)
+	v.accessible("operator")
+	v.shoot("operator")
+	v.do(chromedp.Navigate(v.program.reports("/finance")))
+	v.until(`document.querySelector("#main .message, #main table")`)
+	v.accessible("finance")
+	v.shoot("finance")
+
+	v.do(chromedp.Navigate(v.program.reports("/doctor")))
+	examine := func(text, verdict, detail string) {
+		t.Helper()
+		v.until(`document.querySelector("#tag")`)
+		eval[bool](v.tab, fmt.Sprintf(`(document.querySelector("#tag").value = %q), document.querySelector("#main button.primary").click(), true`, text))
+		v.until(`document.querySelector("#diagnosis").textContent.includes(%q) && document.querySelector("#diagnosis").textContent.includes(%q)`, verdict, detail)
+	}
+	token := v.program.token(`{"advertiser_id":5,"campaign_id":100,"landing_url":"https://example.com/"}`)
+	examine(`<p><div data-adtally="`+token+`"><a href="`+v.program.beacons("/c/"+token)+`">x</a></div>`, "Would be counted", "valid")
+	v.accessible("doctor")
+	v.shoot("doctor")
+	examine(v.program.beacons("/i/"+token+"?cb=${CACHEBUSTER}"), "Would be counted as invalid traffic", "${CACHEBUSTER} in cb")
+	examine(token[:len(token)-2]+"xx", "Would not be counted", "not valid")
+	examine("<p>nothing</p>", "No diagnosis", "no token and no beacon URL")
+	if n := eval[int](v.tab, `performance.getEntriesByType("resource").filter((e) => e.name.includes("/doctor")).length`); n == 0 {
+		t.Error("the beacon server was not asked")
+	}
+}
