@@ -97,7 +97,7 @@ func (r *reclassifying) cells(ctx context.Context, v *Verdict) (cells []Cell, er
 		if clickhouse.Dimensions[i].ID {
 			typ = "UInt64"
 		}
-		params["w_"+name] = v.Where[name]
+		params["w_"+name] = escaped.Replace(v.Where[name])
 		where = append(where, fmt.Sprintf("%s = {w_%[1]s:%s}", name, typ))
 	}
 	const keys = `minute, event_type, campaign, ad_group, creative, placement, publisher,
@@ -124,6 +124,9 @@ func (r *reclassifying) cells(ctx context.Context, v *Verdict) (cells []Cell, er
 	}
 	return cells, rows.Err()
 }
+
+// escaped writes a text as the server reads parameters, which have escapes.
+var escaped = strings.NewReplacer(`\`, `\\`, "\t", `\t`, "\n", `\n`, "\r", `\r`)
 
 // row is the change of a line with an amount.
 func (v *Verdict) row() Row {

@@ -1,0 +1,53 @@
+package query
+
+import (
+	"testing"
+
+	"github.com/rs/zerolog"
+
+	"github.com/adtally/adtally/query/export/manifest"
+)
+
+func TestParseExport(t *testing.T) {
+	bad := func(body, code string) {
+		t.Helper()
+		if _, problem := parseExport([]byte(body), everyone); problem == nil || problem.Code != code {
+			t.Errorf("%s: %v, want %s", body, problem, code)
+		}
+	}
+	bad(`{`, "invalid_json")
+	bad(`{"day":"2026-11-20"} {}`, "invalid_json")
+	bad(`{"day":"2026-11-20","path":"../../x"}`, "invalid_json")
+	bad(`{}`, "invalid_day")
+	bad(`{"day":"../../etc"}`, "invalid_day")
+	bad(`{"day":"2026-11-31"}`, "invalid_day")
+	bad(`{"day":"2026-11-20","format":"xlsx"}`, "unknown_format")
+	bad(`{"day":"2026-11-20","timezone":"../../etc"}`, "unknown_timezone")
+	bad(`{"day":"2026-11-20","advertiser":0}`, "invalid_advertiser")
+
+	if req, problem := parseExport([]byte(`{"day":"2026-11-20"}`), everyone); problem != nil || req.Advertiser != 0 || req.Format != "parquet" {
+		t.Errorf("%+v, %v", req, problem)
+	}
+	// A key over one advertiser gets that one, never all.
+	only, _ := oneAdvertiser.Only()
+	if req, problem := parseExport([]byte(`{"day":"2026-11-20"}`), oneAdvertiser); problem != nil || req.Advertiser != only {
+		t.Errorf("%+v, %v", req, problem)
+	}
+	if _, problem := parseExport([]byte(`{"day":"2026-11-20"}`), twoAdvertiser); problem == nil || problem.Code != "advertiser_required" {
+		t.Errorf("%v", problem)
+	}
+	if _, problem := parseExport([]byte(`{"day":"2026-11-20","advertiser":999}`), oneAdvertiser); problem == nil || problem.Code != "advertiser_not_found" {
+		t.Errorf("%v", problem)
+	}
+}
+
+// TestExportIDsAreNoPaths looks for exports under ids that nobody gave out.
+func TestExportIDsAreNoPaths(t *testing.T) {
+	x := newExports(t.TempDir(), manifest.NewExporter(nil), zerolog.Nop())
+	defer x.close()
+	for _, id := range []string{"", ".", "..", "../x", "0", "zz", "ABCDEF0123456789ABCDEF0123456789", "abcdef0123456789abcdef0123456789"} {
+		if state := x.find(id); state != nil {
+			t.Errorf("%q: %+v", id, state)
+		}
+	}
+}
