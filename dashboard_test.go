@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	cdpbrowser "github.com/chromedp/cdproto/browser"
 	"github.com/chromedp/chromedp"
@@ -165,10 +166,7 @@ func (v *viewer) otherPages() {
 	v.until(`document.querySelector("#main").textContent.includes("The books add up") && document.querySelector("table")`)
 	v.accessible("operator")
 	v.shoot("operator")
-	v.do(chromedp.Navigate(v.program.reports("/finance")))
-	v.until(`document.querySelector("#main .message, #main table")`)
-	v.accessible("finance")
-	v.shoot("finance")
+	v.closedDay()
 
 	v.do(chromedp.Navigate(v.program.reports("/doctor")))
 	examine := func(text, verdict, detail string) {
@@ -187,4 +185,35 @@ func (v *viewer) otherPages() {
 	if n := eval[int](v.tab, `performance.getEntriesByType("resource").filter((e) => e.name.includes("/doctor")).length`); n == 0 {
 		t.Error("the beacon server was not asked")
 	}
+}
+
+// closedDay closes a day and looks at it.
+func (v *viewer) closedDay() {
+	p := v.program
+	v.do(chromedp.Navigate(p.reports("/finance?advertiser=5")))
+	v.until(`document.querySelector("#main").textContent.includes("No day is closed yet") || document.querySelector("#main table")`)
+	day := time.Now().UTC().AddDate(0, 0, -3).Truncate(24 * time.Hour)
+	p.postEvents(0, 4, closedAdvertiser, day.Add(time.Hour))
+	p.waitImpressions(closedAdvertiser, day, 4)
+	date := day.Format(time.DateOnly)
+	p.wait(browserPatience, "the day to close", func() bool {
+		_, err := p.command("close", "--day", date, "--close-lateness", "0s")
+		return err == nil
+	})
+	v.do(chromedp.Navigate(p.reports("/finance?advertiser=6")))
+	v.until(`[...document.querySelectorAll("#main tbody tr")].some((r) => r.children[2].textContent === "4" && r.children[4].textContent === "$0.01")`)
+	v.accessible("finance")
+	v.shoot("finance")
+	eval[bool](v.tab, `[...document.querySelectorAll("#main tbody tr")].find((r) => r.children[2].textContent === "4").querySelector("button").click(), true`)
+	v.until(`document.querySelector("a[download]")`)
+	sum := eval[string](v.tab, `(async () => {
+		const row = document.querySelector("a[download]").closest("tr");
+		const bytes = await fetch(row.querySelector("a").href).then((r) => r.arrayBuffer());
+		const hash = [...new Uint8Array(await crypto.subtle.digest("SHA-256", bytes))].map((b) => b.toString(16).padStart(2, "0")).join("");
+		return hash === row.lastChild.textContent ? "" : hash + " " + row.textContent;
+	})()`)
+	if sum != "" {
+		v.t.Errorf("the file is not what the page says: %s", sum)
+	}
+	v.shoot("finance-files")
 }

@@ -33,7 +33,11 @@ type viewer struct {
 	mistakes []string
 }
 
-const viewedAdvertiser = 5
+// The advertiser of the overview, and one with a closed day.
+const (
+	viewedAdvertiser = 5
+	closedAdvertiser = 6
+)
 
 // viewedEvents are of yesterday and today, in two currencies, with repeats and
 // invalid traffic.
@@ -68,7 +72,7 @@ func viewedEvents(now time.Time) string {
 func startViewer(t *testing.T) *viewer {
 	t.Helper()
 	p := startProgram(t)
-	made := strings.Fields(p.tool("key", "create", "--data", p.dir, "--scope", "report,finance,admin", "--advertiser", strconv.Itoa(viewedAdvertiser), "--name", "viewer"))
+	made := strings.Fields(p.tool("key", "create", "--data", p.dir, "--scope", "report,finance,admin", "--advertiser", strconv.Itoa(viewedAdvertiser), "--advertiser", strconv.Itoa(closedAdvertiser), "--name", "viewer"))
 	v := &viewer{program: p, key: made[len(made)-1]}
 	p.tool("account", "set", strconv.Itoa(viewedAdvertiser), "--data", p.dir, "--name", "Example Shoes", "--timezone", "America/New_York", "--currency", "USD")
 	status, answer := call(t.Context(), http.MethodPost, p.beacons("/v1/events"), p.key, []byte(viewedEvents(time.Now())))

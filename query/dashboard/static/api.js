@@ -37,6 +37,10 @@ export async function get(path, signal) {
   return (await ask("GET", path, undefined, undefined, signal)).json();
 }
 
+export async function post(path, body) {
+  return (await ask("POST", path, body)).json();
+}
+
 export async function report(request, signal) {
   return (await ask("POST", "/v1/reports", request, undefined, signal)).json();
 }
