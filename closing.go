@@ -80,6 +80,7 @@ func (c *closeCmd) Run(ctx context.Context, e *env) (err error) {
 			return wrongUsage("--timezone: %v", err)
 		}
 	}
+	quiet := e.log.Level(zerolog.WarnLevel) // what is done is printed
 	if err := c.Close.Validate(); err != nil {
 		return wrongUsage("%v", err)
 	}
@@ -89,10 +90,10 @@ func (c *closeCmd) Run(ctx context.Context, e *env) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
-	if err := c.cut(ctx, conn, e.log); err != nil {
+	if err := c.cut(ctx, conn, quiet); err != nil {
 		return err
 	}
-	closer, err := closing.New(c.Close, conn, e.log)
+	closer, err := closing.New(c.Close, conn, quiet)
 	if err != nil {
 		return err
 	}
