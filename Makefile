@@ -83,10 +83,6 @@ fuzz: ## fuzz every target for FUZZTIME (60s)
 mutants: ## plant known mistakes and check that the tests notice each
 	@./scripts/mutants.sh
 
-.PHONY: mutants
-mutants: ## plant faults in the counting and prove that a test fails with each
-	@./scripts/mutants.sh
-
 .PHONY: bench
 bench: build ## side-by-side benchmarks, printed and written to bench/results
 	@./bench/run.sh
