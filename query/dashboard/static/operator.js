@@ -53,5 +53,5 @@ function show(out, audit) {
         return row[c.name] === undefined ? "" : count(row[c.name]);
       })),
     h("section", { class: "card" }, h("h2", null, "Spool and lag"),
-      h("p", null, "The spool is on the disk of each ingest instance and events in flight are known to the brokers only: /metrics on the admin listeners has adtally_spool_… and adtally_aggregate_…, and “adtally doctor” looks at the servers.")));
+      h("p", null, "The spool is on the disk of each ingest instance and events in flight are known to the brokers only: /metrics on the admin listeners has adtally_spool_… and adtally_aggregate_…, and “adtally audit” asks the brokers.")));
 }
