@@ -148,6 +148,13 @@ func (d *Delta) touch(h uint64) uint64 {
 	return 0
 }
 
+// admitted reports whether touch has read a cell whose tuple was admitted in the
+// bucket.
+func (d *Delta) admitted(h uint64, bucket int64) bool {
+	s := d.index.first(h)
+	return s.place != 0 && d.at(int(s.place-1)).admitted == uint32(bucket+1)
+}
+
 // find returns the row of k, whose hash is h, or -1.
 func (d *Delta) find(h uint64, k *key) int {
 	p := d.index.seek(h)

@@ -47,8 +47,22 @@ func (f *flood) bucket(number int64) *bucket {
 		}
 	}
 	b := &bucket{number: number, advertisers: make(map[uint64]uint32)}
+	if n := len(f.buckets); n > 0 { // likely as many as in the bucket before
+		b.tuples.reserve(f.buckets[n-1].tuples.used)
+	}
 	f.buckets = append(f.buckets, b)
 	return b
+}
+
+// touch reads the place of a tuple, so that it is in the cache when it is looked
+// at.
+func (f *flood) touch(number int64, tuple uint64) uint64 {
+	if n := len(f.buckets); n > 0 && f.buckets[n-1].number == number {
+		if slots := f.buckets[n-1].tuples.slots; len(slots) > 0 {
+			return slots[max(tuple, 1)&uint64(len(slots)-1)]
+		}
+	}
+	return 0
 }
 
 // advance forgets the buckets that ended before the skew of lat.
@@ -84,17 +98,27 @@ func (s *set) has(h uint64) bool {
 	return false
 }
 
-// add adds a hash that s does not have.
-func (s *set) add(h uint64) {
-	if 4*(s.used+1) > 3*len(s.slots) {
-		old := s.slots
-		s.slots = make([]uint64, max(2*len(old), minSlots))
-		for _, h := range old {
-			if h != 0 {
-				s.put(h)
-			}
+// reserve makes room for n hashes.
+func (s *set) reserve(n int) {
+	size := max(len(s.slots), minSlots)
+	for 4*n > 3*size {
+		size *= 2
+	}
+	if size == len(s.slots) {
+		return
+	}
+	old := s.slots
+	s.slots = make([]uint64, size)
+	for _, h := range old {
+		if h != 0 {
+			s.put(h)
 		}
 	}
+}
+
+// add adds a hash that s does not have.
+func (s *set) add(h uint64) {
+	s.reserve(s.used + 1)
 	s.put(max(h, 1))
 	s.used++
 }

@@ -318,20 +318,6 @@ func (s *seen) sweep(g *segment, passed int64) {
 	}
 }
 
-// len counts the ids that are kept.
-func (s *seen) len() int {
-	n := 0
-	for i := range s.segments {
-		mem := s.segments[i].mem
-		for at := range mem {
-			if mem[at].b != 0 && s.age(&mem[at]) <= s.keep {
-				n++
-			}
-		}
-	}
-	return n
-}
-
 // close gives the memory back.
 func (s *seen) close() {
 	for i := range s.segments {

@@ -77,3 +77,17 @@ func TestFingerprintsDiffer(t *testing.T) {
 		add(base, 1, false)
 	}
 }
+
+// len counts the ids that are kept.
+func (s *seen) len() int {
+	n := 0
+	for i := range s.segments {
+		mem := s.segments[i].mem
+		for at := range mem {
+			if mem[at].b != 0 && s.age(&mem[at]) <= s.keep {
+				n++
+			}
+		}
+	}
+	return n
+}

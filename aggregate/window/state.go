@@ -102,6 +102,11 @@ func (s *State) touch(n int, d *Delta) {
 			sum += d.touch(h)
 		}
 	}
+	for i := range s.ahead[:n] {
+		if p := &s.ahead[i]; d == nil || !d.admitted(s.cells[i], p.bucket) {
+			sum += s.flood.touch(p.bucket, p.tuple)
+		}
+	}
 	s.sink += sum
 }
 
@@ -262,12 +267,6 @@ func (e *event) clampFuture(lat int64) {
 		e.flags |= proto.FlagFutureTime
 	}
 }
-
-// IDs returns the number of ids that are remembered.
-func (s *State) IDs() int { return s.seen.len() }
-
-// Pending returns the number of clicks that wait for their impression.
-func (s *State) Pending() int { return s.pending.open }
 
 // Close gives the memory of s back. s must not be used any more.
 func (s *State) Close() { s.seen.close() }

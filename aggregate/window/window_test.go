@@ -131,7 +131,7 @@ func (p *player) line(words []string) {
 func (p *player) flush() {
 	lines := format(&p.delta)
 	lines = append(lines, p.told...)
-	if n := p.state.Pending(); n > 0 {
+	if n := p.state.pending.open; n > 0 {
 		lines = append(lines, fmt.Sprintf("waiting clicks=%d", n))
 	}
 	if len(p.out) > 0 {
