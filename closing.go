@@ -124,7 +124,7 @@ func (c *closeCmd) Run(ctx context.Context, e *env) (err error) {
 	for _, reason := range waiting {
 		fmt.Fprintln(e.stderr, "not closed:", reason)
 	}
-	return nil
+	return c.cut(ctx, conn, e.log) // reports are final about days that were closed before their cut
 }
 
 // cut makes a cut now: the day may wait for nothing else.

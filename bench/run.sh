@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The side-by-side benchmarks. Each prints a table and writes it to
 # bench/results/. ROUNDS narrows them, and ONLY=PART/NAME: the parts are ingest
-# (NAME is part of the name of a case), aggregate (of a section) and window.
+# (NAME is part of the name of a case), aggregate and query
+# (of a section) and window.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 rounds=${ROUNDS:-5}
@@ -18,6 +19,10 @@ fi
 if wanted aggregate; then
 	go build -o bin/bench-aggregate ./bench/aggregate
 	bin/bench-aggregate -rounds "$rounds" -only "$name"
+fi
+if wanted query; then
+	go build -o bin/bench-query ./bench/query
+	bin/bench-query -rounds "$rounds" -only "$name"
 fi
 if wanted window; then
 	echo

@@ -162,6 +162,7 @@ func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(zerolog.NewSlogHandler(s.log), slog.LevelDebug),
 	}
+	defer s.keepFresh(ctx)()
 	jobsCtx, stopJobs := context.WithCancel(ctx)
 	defer stopJobs()
 	jobsEnded := make(chan error, 1)
@@ -193,4 +194,19 @@ func (s *Server) runJobs(ctx context.Context) error {
 		return nil
 	}
 	return s.jobs.Run(ctx)
+}
+
+// keepFresh reads the newest view again and again until the returned function is
+// called, also while reports in flight are waited for.
+func (s *Server) keepFresh(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		s.versions.run(ctx)
+	}()
+	return func() {
+		cancel()
+		<-ended
+	}
 }

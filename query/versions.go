@@ -13,8 +13,12 @@ import (
 )
 
 const (
-	// freshFor is how long the newest view is used again.
-	freshFor = 250 * time.Millisecond
+	// refreshEvery is how often the newest view is read while reports come, and
+	// freshFor how old it is at most.
+	refreshEvery = 250 * time.Millisecond
+	freshFor     = time.Second
+	// idleAfter ends the reading when no report comes.
+	idleAfter = 5 * time.Second
 	// keepFor is how long an earlier view is used again, far less than its deltas
 	// are kept.
 	keepFor = time.Minute
@@ -34,6 +38,7 @@ type versions struct {
 	mu     sync.Mutex
 	newest *books.View
 	readAt time.Time
+	usedAt time.Time
 	pinned map[string]pinnedView
 	zones  map[uuid.UUID]*books.ZoneMap
 }
@@ -66,6 +71,10 @@ func (v *versions) now(ctx context.Context) (*books.View, error) {
 	if view := v.recent(); view != nil { // somebody else has read it meanwhile
 		return view, nil
 	}
+	return v.read(ctx)
+}
+
+func (v *versions) read(ctx context.Context) (*books.View, error) {
 	began := time.Now()
 	view, err := v.reader.Now(ctx)
 	if err != nil {
@@ -77,9 +86,36 @@ func (v *versions) now(ctx context.Context) (*books.View, error) {
 	return view, nil
 }
 
+// run keeps the newest view fresh while reports come, so that none waits for it.
+func (v *versions) run(ctx context.Context) {
+	tick := time.NewTicker(refreshEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		v.mu.Lock()
+		idle := time.Since(v.usedAt) > idleAfter
+		v.mu.Unlock()
+		if idle {
+			continue
+		}
+		select {
+		case <-v.turn:
+			// After an error the view grows old, and the next report says why.
+			_, _ = v.read(ctx)
+			v.turn <- struct{}{}
+		default: // a report is reading it
+		}
+	}
+}
+
 func (v *versions) recent() *books.View {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.usedAt = time.Now()
 	if v.newest != nil && time.Since(v.readAt) < freshFor {
 		return v.newest
 	}

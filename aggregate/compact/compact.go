@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -177,7 +178,11 @@ func (c *Compactor) prepare(ctx context.Context, idle time.Duration) (*attempt, 
 		return nil, err
 	}
 	due := time.Since(last.Created) > idle && len(tail.Tiles) > 0
-	if tail.Rows == 0 && !due && !stale(last.Cover, zones) {
+	waits, err := c.closedAt(ctx, last)
+	if err != nil {
+		return nil, err
+	}
+	if tail.Rows == 0 && !waits && !due && !stale(last.Cover, zones) {
 		return nil, nil
 	}
 	return &attempt{
@@ -185,6 +190,18 @@ func (c *Compactor) prepare(ctx context.Context, idle time.Duration) (*attempt, 
 		last: last, tail: tail, topic: topics[len(topics)-1], zones: zones,
 		fold: foldFrom(last.Cover, tail.Rows),
 	}, nil
+}
+
+// closedAt says that a day was closed with the last cut: versions are final about
+// the days that were closed before their cut, so they wait for the next one.
+func (c *Compactor) closedAt(ctx context.Context, last *books.Cut) (bool, error) {
+	var closes uint64
+	row := c.conn.QueryRow(clickhouse.With(ctx, "", nil, clickhouse.Parameters{"cut": strconv.FormatUint(last.Number, 10)}),
+		"SELECT count() FROM closes WHERE cut = {cut:UInt64}")
+	if err := row.Scan(&closes); err != nil {
+		return false, fmt.Errorf("look for closes: %w", err)
+	}
+	return closes > 0, nil
 }
 
 // foldFrom returns the first of the deltas that are added up again together with

@@ -9,6 +9,7 @@ import (
 
 	"github.com/adtally/adtally/internal/books"
 	"github.com/adtally/adtally/internal/clickhouse"
+	"github.com/adtally/adtally/internal/testkit"
 )
 
 // read adds up a view: its deltas, and the rest from the ledger.
@@ -86,6 +87,21 @@ func viewsMeanTheSameRowsLater(t *testing.T, conn clickhouse.Conn) {
 		}
 	}
 	again("from the covers of their cuts")
+	// A log that is recorded later, before all others, changes no name.
+	older := &testkit.Ledger{Conn: conn, Topic: uuid.UUID{}, Lineage: 7, Next: make([]uint64, 1)}
+	if err := conn.Exec(t.Context(), "INSERT INTO topics (topic, topic_id, partitions, spread, scheme, lineage, created) VALUES ('older', '00000000-0000-0000-0000-000000000000', 1, 1, 's', 7, toDateTime64(0, 3))"); err != nil {
+		t.Fatal(err)
+	}
+	again("beside another log")
+	row := testkit.Row{Advertiser: 3, Minute: w.lat.Truncate(time.Minute), Type: 1, Net: 5}
+	older.Block(t, w.lat, testkit.Span{Rows: []testkit.Row{row}})
+	w.rows = append(w.rows, row)
+	look()
+	w.arrive(t, 30)
+	look()
+	once(t, c)
+	look()
+	again("beside another log that grows")
 	if err := conn.Exec(t.Context(), "ALTER TABLE cuts UPDATE kept_until = created WHERE true SETTINGS mutations_sync = 2"); err != nil {
 		t.Fatal(err)
 	}
@@ -99,6 +115,7 @@ func viewsMeanTheSameRowsLater(t *testing.T, conn clickhouse.Conn) {
 	}
 	for _, name := range []string{
 		"", "x", "-1", "01", "1000", "1.", ".AQE", "18446744073709551616", "1.AQE=", "1.!", "1.AQ", "1.____", "3.AX0", "0.AwAA", "1.AQEBAQEBAQEBAQEBAQEBAQEB",
+		views[1].name + "AA", views[1].name[:len(views[1].name)-2], views[1].name + views[1].name[2:], "1" + views[1].name[1:] + "A",
 	} {
 		f(name, books.ErrNoView)
 	}

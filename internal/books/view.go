@@ -2,10 +2,12 @@ package books
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -130,10 +132,28 @@ func (r *Reader) behind(ctx context.Context, cut *Cut, topics []Topic, text stri
 	if encodeTiles(topics, tail) == text {
 		return tail.To, nil
 	}
-	if len(tail.Gaps) > 0 {
-		return nil, ErrGone
+	newest, err := r.Newest(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if len(tail.Gaps) > 0 || !tail.To.reaches(newest.Vector) {
+		return nil, ErrGone // the tiles that a later cut has are not there
 	}
 	return nil, ErrNoView
+}
+
+// reaches says that the vector counts all that another counts.
+func (v Vector) reaches(other Vector) bool {
+	next := make(map[PartitionID]uint64, len(v))
+	for i := range v {
+		next[PartitionID{v[i].log(), v[i].Partition}] = v[i].Next
+	}
+	for i := range other {
+		if next[PartitionID{other[i].log(), other[i].Partition}] < other[i].Next {
+			return false
+		}
+	}
+	return true
 }
 
 // assemble finds what adds up to the view, which is of the given cut: the cover
@@ -200,29 +220,52 @@ func nameOf(cut uint64, topics []Topic, tail *Tail) string {
 	return name
 }
 
-// encodeTiles writes how many tiles each partition has, as runs of partitions
-// that have equally many. It counts tiles and not offsets, which would tell every
-// tenant how much traffic there is.
+// signLen is how many bytes stand for a topic generation in a name.
+const signLen = 4
+
+// sign stands for a topic generation in names. It does not depend on others, of
+// which there may be more tomorrow.
+func (l log) sign() [signLen]byte {
+	hash := sha256.Sum256(binary.BigEndian.AppendUint32(l.topic[:], l.lineage))
+	return [signLen]byte(hash[:signLen])
+}
+
+// encodeTiles writes how many tiles each partition has: for each topic generation
+// that has any its sign, and runs of partitions that have equally many. It counts
+// tiles and not offsets, which would tell every tenant how much traffic there is.
 func encodeTiles(topics []Topic, tail *Tail) string {
-	var counts []uint64
+	var parts []string
 	for i := range topics {
-		for p := range topics[i].Partitions {
-			counts = append(counts, tail.Tiles[PartitionID{topics[i].log(), int32(p)}])
+		l := topics[i].log()
+		counts := make([]uint64, topics[i].Partitions)
+		for p := range counts {
+			counts[p] = tail.Tiles[PartitionID{l, int32(p)}]
 		}
+		if !slices.ContainsFunc(counts, func(n uint64) bool { return n > 0 }) {
+			continue
+		}
+		sign := l.sign()
+		parts = append(parts, string(appendRuns(sign[:], counts)))
 	}
-	for len(counts) > 0 && counts[len(counts)-1] == 0 {
-		counts = counts[:len(counts)-1]
-	}
-	var text []byte
+	slices.Sort(parts)
+	return base64.RawURLEncoding.EncodeToString([]byte(strings.Join(parts, "")))
+}
+
+// appendRuns writes how many runs there are, and of each how long and of which
+// count.
+func appendRuns(dst []byte, counts []uint64) []byte {
+	var runs []byte
+	n := uint64(0)
 	for len(counts) > 0 {
 		run := 1
 		for run < len(counts) && counts[run] == counts[0] {
 			run++
 		}
-		text = binary.AppendUvarint(binary.AppendUvarint(text, uint64(run)), counts[0])
+		runs = binary.AppendUvarint(binary.AppendUvarint(runs, uint64(run)), counts[0])
 		counts = counts[run:]
+		n++
 	}
-	return base64.RawURLEncoding.EncodeToString(text)
+	return append(binary.AppendUvarint(dst, n), runs...)
 }
 
 // parseTiles reads what encodeTiles writes. The caller compares with what is
@@ -232,32 +275,49 @@ func parseTiles(text string, topics []Topic) (map[log][]uint64, bool) {
 	if err != nil {
 		return nil, false
 	}
-	partitions := uint64(0)
+	signs := make(map[[signLen]byte]*Topic, len(topics))
+	tiles := make(map[log][]uint64, len(topics))
 	for i := range topics {
-		partitions += uint64(topics[i].Partitions)
+		signs[topics[i].log().sign()] = &topics[i]
+		tiles[topics[i].log()] = nil
 	}
-	var counts []uint64
 	for len(raw) > 0 {
-		run, n := binary.Uvarint(raw)
-		if n <= 0 || run > partitions-uint64(len(counts)) {
+		if len(raw) < signLen {
 			return nil, false
 		}
-		count, m := binary.Uvarint(raw[n:])
-		if m <= 0 || count > math.MaxInt64 {
+		topic := signs[[signLen]byte(raw)]
+		if topic == nil {
 			return nil, false
+		}
+		counts, rest, ok := parseRuns(raw[signLen:], topic.Partitions)
+		if !ok {
+			return nil, false
+		}
+		tiles[topic.log()], raw = counts, rest
+	}
+	return tiles, true
+}
+
+func parseRuns(raw []byte, partitions uint32) (counts []uint64, rest []byte, ok bool) {
+	number := func() uint64 {
+		n, size := binary.Uvarint(raw)
+		if size <= 0 || n > math.MaxInt64 {
+			raw = nil
+			return math.MaxInt64
+		}
+		raw = raw[size:]
+		return n
+	}
+	for range min(number(), uint64(partitions)+1) {
+		run, count := number(), number()
+		if run == 0 || run > uint64(partitions)-uint64(len(counts)) || count == math.MaxInt64 {
+			return nil, nil, false
 		}
 		for range run {
 			counts = append(counts, count)
 		}
-		raw = raw[n+m:]
 	}
-	tiles := make(map[log][]uint64, len(topics))
-	for i := range topics {
-		n := min(int(topics[i].Partitions), len(counts))
-		tiles[topics[i].log()] = counts[:n:n]
-		counts = counts[n:]
-	}
-	return tiles, true
+	return counts, raw, len(counts) == int(partitions)
 }
 
 // CompleteThrough is a broker time less how far the brokers' clocks may differ.

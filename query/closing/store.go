@@ -58,6 +58,14 @@ func (s *Store) LoadAt(ctx context.Context, last uint64) (*State, error) {
 	return state, nil
 }
 
+// count is how many rows the chain has; with another number it may say more.
+func (s *Store) count(ctx context.Context) (n uint64, err error) {
+	if err := s.conn.QueryRow(ctx, "SELECT count() FROM closes").Scan(&n); err != nil {
+		return 0, fmt.Errorf("count closes: %w", err)
+	}
+	return n, nil
+}
+
 // heads reads all closes without what they hold, one for each place.
 func (s *Store) heads(ctx context.Context) (chain []*Close, err error) {
 	rows, err := s.read(ctx, "SELECT "+headColumns+", '' FROM closes ORDER BY sequence, created, attempt", nil)

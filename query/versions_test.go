@@ -1,0 +1,198 @@
+package query
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+	"github.com/rs/zerolog"
+
+	"github.com/adtally/adtally/internal/testkit"
+)
+
+// pinned asks for a report as of a version.
+func pinned(t *testing.T, url, key, asOf, more string) (int, map[string]any) {
+	t.Helper()
+	return post(t, url, key, with(`"as_of":"`+asOf+`",`+more))
+}
+
+func TestAsOf(t *testing.T) {
+	l := newLedger(t, 2)
+	url := serve(t, testConfig(), l.reader, newFixedKeys(), zerolog.Nop())
+	at := time.Date(2026, 11, 2, 10, 7, 0, 0, time.UTC)
+	arrive := func(advertiser uint64, net int64) {
+		l.Block(t, testLAT, testkit.Span{Partition: int32(advertiser % 2), Rows: []entry{{Advertiser: advertiser, Minute: at, Type: 1, Net: net}}})
+	}
+	ask := `"metrics":["impressions"]`
+	arrive(7, 1)
+	_, got := post(t, url, "one", with(ask))
+	first := got["meta"].(map[string]any)["as_of"].(string)
+	arrive(7, 2)
+	arrive(8, 4)
+	c := l.compactor(t, nil)
+	l.cut(t, c)
+	arrive(7, 8)
+
+	f := func(key, asOf, more, want string) {
+		t.Helper()
+		status, got := pinned(t, url, key, asOf, more)
+		if status != http.StatusOK || fmt.Sprint(got["totals"]) != "map[impressions:"+want+"]" {
+			t.Errorf("as of %s: %d %v, want %s", asOf, status, got, want)
+			return
+		}
+		if meta := got["meta"].(map[string]any); meta["as_of"] != asOf {
+			t.Errorf("as of %s: the answer is as of %v", asOf, meta["as_of"])
+		}
+	}
+	f("one", first, ask, "1")
+	f("one", "1", ask, "3")
+	f("one", "0", ask, "0")
+	f("one", "1", ask+`,"granularity":"minute"`, "3")
+	f("one", "1", ask+`,"start":"2026-11-02T10:07:00Z","end":"2026-11-02T10:08:00Z"`, "3")
+	// The version of another tenant's answer is the same books, read as oneself.
+	f("two", first, ask+`,"advertiser":8`, "0")
+	f("two", "1", ask+`,"advertiser":8`, "4")
+
+	bad := func(asOf string, status int, code string) {
+		t.Helper()
+		got, problem := pinned(t, url, "one", asOf, ask)
+		if got != status || problem["code"] != code || problem["field"] != "as_of" {
+			t.Errorf("as of %s: %d %v, want %d %s", asOf, got, problem, status, code)
+		}
+	}
+	bad("2", 400, "unknown_as_of")
+	bad("01", 400, "unknown_as_of")
+	bad("-1", 400, "unknown_as_of")
+	bad(first+"AA", 400, "unknown_as_of")
+	bad("1'; DROP", 400, "invalid_as_of")
+	// What the first version needs of the ledger is dropped.
+	l.exec(t, "ALTER TABLE ledger DROP PARTITION '"+testLAT.Format(time.DateOnly)+"'")
+	l.exec(t, "ALTER TABLE cuts UPDATE kept_until = created WHERE true SETTINGS mutations_sync = 2")
+	fresh := serve(t, testConfig(), l.reader, newFixedKeys(), zerolog.Nop())
+	status, problem := pinned(t, fresh, "one", first, ask)
+	if status != http.StatusGone || problem["code"] != "as_of_gone" {
+		t.Errorf("a version whose ledger is dropped: %d %v", status, problem)
+	}
+	if status, got := pinned(t, fresh, "one", "1", ask); status != http.StatusOK || fmt.Sprint(got["totals"]) != "map[impressions:3]" {
+		t.Errorf("a version that is all rolled up: %d %v", status, got)
+	}
+}
+
+// The planner reads the coarsest tables that can answer.
+func TestPlannedTables(t *testing.T) {
+	p := newPlanner()
+	f := func(more string, settled bool, want string) {
+		t.Helper()
+		var got []string
+		for _, src := range p.plan(t, mustReport(t, oneAdvertiser, with(more)), settled).sources {
+			got = append(got, tables[src.grain].name)
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s: reads %v, want %s", more, got, want)
+		}
+	}
+	f(``, true, "rollup_day")
+	f(`"granularity":"month","start":"2026-01-01","end":"2026-12-31"`, true, "rollup_day")
+	f(`"granularity":"day","timezone":"Asia/Kathmandu"`, true, "rollup_quarter")
+	f(`"granularity":"hour"`, true, "rollup_quarter")
+	f(`"granularity":"quarter","timezone":"Australia/Lord_Howe"`, true, "rollup_quarter")
+	f(`"granularity":"minute"`, true, "ledger")
+	f(`"start":"2026-11-01T00:00:00Z","end":"2026-11-02T00:15:00Z"`, true, "rollup_day rollup_quarter")
+	f(`"start":"2026-11-01T00:01:00Z","end":"2026-11-03T00:00:00Z"`, true, "rollup_day rollup_quarter ledger")
+	f(`"start":"2026-11-01T12:00:00Z","end":"2026-11-02T11:00:00Z"`, true, "rollup_quarter")
+	f(`"start":"2026-11-01T12:01:00Z","end":"2026-11-01T12:14:00Z"`, true, "ledger")
+	f(``, false, "rollup_day rollup_quarter ledger")
+	f(`"granularity":"hour"`, false, "rollup_quarter ledger")
+	f(`"timezone":"Europe/Berlin"`, true, "rollup_day rollup_quarter") // the account's days lie within
+}
+
+// Go says of the last day of leap years from 2040 on that its offset ends where
+// it begins.
+func TestRangesBeyond2040End(t *testing.T) {
+	p := newPlanner()
+	r := mustReport(t, oneAdvertiser, with(`"granularity":"day","timezone":"Europe/Berlin","start":"2040-12-01","end":"2041-12-01"`))
+	done := make(chan string, 1)
+	go func() { done <- newStatement(p.plan(t, r, true)).sql }()
+	select {
+	case <-done:
+	case <-time.After(time.Minute):
+		t.Fatal("the plan does not end")
+	}
+}
+
+// Reports do not wait for the newest view while they come often.
+func TestViewIsKeptFresh(t *testing.T) {
+	l := newLedger(t, 1)
+	server := New(testConfig(), l.reader, newFixedKeys(), zerolog.Nop(), metrics.NewSet())
+	url, _ := serveUntil(t.Context(), t, server)
+	want := int64(0)
+	for range 3 {
+		l.insert(t, entry{Advertiser: 7, Minute: time.Date(2026, 11, 2, 0, 0, 0, 0, time.UTC), Type: 1, Net: 1})
+		want++
+		deadline := time.Now().Add(30 * time.Second)
+		for {
+			_, got := post(t, url, "one", with(`"metrics":["impressions"]`))
+			if fmt.Sprint(got["totals"]) == fmt.Sprintf("map[impressions:%d]", want) {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("after 30 s the report says %v, want %d", got["totals"], want)
+			}
+		}
+	}
+}
+
+// fixedCloses are days that were closed before a cut.
+type fixedCloses map[uint64]time.Time
+
+func (c fixedCloses) Through(_ context.Context, _ uint64, _ *time.Location, cut uint64) (time.Time, error) {
+	return c[cut], nil
+}
+
+func TestFinality(t *testing.T) {
+	l := newLedger(t, 1)
+	server := New(testConfig(), l.reader, newFixedKeys(), zerolog.Nop(), metrics.NewSet())
+	server.closes = fixedCloses{2: time.Date(2026, 11, 3, 0, 0, 0, 0, time.UTC)}
+	url, _ := serveUntil(t.Context(), t, server)
+	c := l.compactor(t, nil)
+	for day := 1; day <= 2; day++ {
+		l.insert(t, entry{Advertiser: 7, Minute: time.Date(2026, 11, 1, 23, 0, 0, 0, time.UTC), Type: 1, Net: 1},
+			entry{Advertiser: 7, Minute: time.Date(2026, 11, 3, 1, 0, 0, 0, time.UTC), Type: 1, Net: 1})
+		l.cut(t, c)
+	}
+	f := func(asOf, more, rows, whole string) {
+		t.Helper()
+		status, got := pinned(t, url, "one", asOf, `"metrics":["impressions"],`+more)
+		if status != http.StatusOK {
+			t.Fatalf("as of %s: %d %v", asOf, status, got)
+		}
+		var have []string
+		for _, row := range got["rows"].([]any) {
+			have = append(have, row.(map[string]any)["finality"].(string)[:1])
+		}
+		if meta := got["meta"].(map[string]any)["finality"]; strings.Join(have, "") != rows || meta != whole {
+			t.Errorf("as of %s %s: rows are %v, the whole %v; want %s %s", asOf, more, have, meta, rows, whole)
+		}
+	}
+	f("2", `"granularity":"day"`, "fp", "provisional")
+	f("1", `"granularity":"day"`, "pp", "provisional")
+	f("2", `"granularity":"day","end":"2026-11-03"`, "f", "final")
+	f("2", `"granularity":"hour"`, "fp", "provisional")
+	f("2", `"granularity":"month"`, "p", "provisional")
+	f("2", `"end":"2026-11-03"`, "f", "final")
+	f("2", `"end":"2026-11-03T00:01:00Z"`, "p", "provisional")
+	f("2", `"granularity":"day","timezone":"America/New_York"`, "fp", "provisional")
+	f("2", `"granularity":"day","timezone":"America/New_York","end":"2026-11-03"`, "fp", "provisional")
+	f("2", `"granularity":"day","require":"final","end":"2026-11-03"`, "f", "final")
+
+	for asOf, want := range map[string]string{"1": "No day is closed", "2": "closed up to 2026-11-03T00:00:00Z"} {
+		status, problem := pinned(t, url, "one", asOf, `"require":"final"`)
+		if status != http.StatusConflict || problem["code"] != "not_final" || !strings.Contains(fmt.Sprint(problem["detail"]), want) {
+			t.Errorf("as of %s: %d %v", asOf, status, problem)
+		}
+	}
+}
