@@ -12,6 +12,7 @@ import (
 	"github.com/adtally/adtally/internal/kafka"
 	"github.com/adtally/adtally/internal/ledger"
 	"github.com/adtally/adtally/proto"
+	"github.com/adtally/adtally/query"
 	"github.com/adtally/adtally/query/closing"
 )
 
@@ -43,38 +44,8 @@ type logReceipts struct {
 	conn  clickhouse.Conn
 }
 
-// receipt is the fate of one copy of an event, as the API shows it.
-type receipt struct {
-	Fate        string            `json:"fate"`
-	EventType   string            `json:"event_type"`
-	Time        time.Time         `json:"time"`
-	Arrived     time.Time         `json:"arrived"`
-	Partition   int32             `json:"partition"`
-	Offset      int64             `json:"offset"`
-	DuplicateOf *int64            `json:"duplicate_of_offset,omitempty"`
-	Flags       string            `json:"invalid_flags,omitempty"`
-	Lists       []receiptVote     `json:"lists,omitempty"`
-	Consent     string            `json:"consent"`
-	Cell        map[string]string `json:"cell"`
-	Spend       string            `json:"spend"`
-	Batch       *receiptBatch     `json:"batch"`
-	Books       *closing.Place    `json:"books,omitempty"`
-}
-
-type receiptVote struct {
-	Flag    string `json:"flag"`
-	List    string `json:"list"`
-	Version string `json:"version"`
-}
-
-type receiptBatch struct {
-	ID   string `json:"id"`
-	From uint64 `json:"from_offset"`
-	To   uint64 `json:"to_offset"`
-}
-
 // Find implements query.Receipts.
-func (l *logReceipts) Find(ctx context.Context, tenant access.Tenant, id string, since time.Time) ([]any, error) {
+func (l *logReceipts) Find(ctx context.Context, tenant access.Tenant, id string, since time.Time) ([]query.Receipt, error) {
 	topic, err := ledger.LastTopic(ctx, l.conn, l.kafka.Topic)
 	if err != nil || topic.Lineage == 0 {
 		return nil, err
@@ -84,7 +55,7 @@ func (l *logReceipts) Find(ctx context.Context, tenant access.Tenant, id string,
 	if err != nil {
 		return nil, err
 	}
-	var list []any
+	var list []query.Receipt
 	for i := range found {
 		f := &found[i]
 		if f.Event.AdvertiserId != tenant.Advertiser() {
@@ -92,21 +63,21 @@ func (l *logReceipts) Find(ctx context.Context, tenant access.Tenant, id string,
 		}
 		one := receiptOf(f)
 		if f.To > 0 {
-			one.Batch = &receiptBatch{f.Batch.String(), f.From, f.To}
+			one.Batch = &query.ReceiptBatch{ID: f.Batch.String(), From: f.From, To: f.To}
 			at := time.UnixMicro(f.Event.TimeUs).UTC()
 			if one.Books, err = closing.PlaceOf(ctx, l.conn, tenant.Advertiser(), at, topic.ID, topic.Lineage, f.Partition, f.Offset); err != nil {
 				return nil, err
 			}
 		}
-		list = append(list, one)
+		list = append(list, *one)
 	}
 	return list, nil
 }
 
-func receiptOf(f *aggregate.Receipt) *receipt {
+func receiptOf(f *aggregate.Receipt) *query.Receipt {
 	ev := f.Event
 	number := func(n uint64) string { return strconv.FormatUint(n, 10) }
-	one := &receipt{
+	one := &query.Receipt{
 		Fate: f.Fate, EventType: ev.Type.Name(), Time: time.UnixMicro(ev.TimeUs).UTC(), Arrived: f.LAT, Partition: f.Partition, Offset: f.Offset,
 		Flags: proto.Flag(ev.InvalidFlags).String(), Consent: map[proto.Consent]string{
 			proto.Consent_CONSENT_UNSPECIFIED: "no signal", proto.Consent_CONSENT_FULL: "full", proto.Consent_CONSENT_NO_IDENTIFIERS: "no identifiers",
@@ -125,7 +96,7 @@ func receiptOf(f *aggregate.Receipt) *receipt {
 		one.DuplicateOf = &f.DuplicateOf
 	}
 	for _, v := range ev.Votes {
-		one.Lists = append(one.Lists, receiptVote{proto.Flag(v.Flag).String(), v.List, v.Version})
+		one.Lists = append(one.Lists, query.ReceiptVote{Flag: proto.Flag(v.Flag).String(), List: v.List, Version: v.Version})
 	}
 	return one
 }

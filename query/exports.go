@@ -349,9 +349,7 @@ func (s *Server) getExportFile(w http.ResponseWriter, r *http.Request, grant acc
 	if file.SHA256 != "" {
 		h.Set("ETag", `"`+file.SHA256+`"`)
 	}
-	// A download may take longer than a report.
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
-	http.ServeContent(w, r, file.Name, time.Time{}, f)
+	sendFile(w, r, time.Time{}, f)
 }
 
 func fileType(name string) string {

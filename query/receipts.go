@@ -6,13 +6,52 @@ import (
 	"time"
 
 	"github.com/adtally/adtally/internal/access"
+	"github.com/adtally/adtally/query/closing"
 )
 
 // Receipts tells the fate of events.
 type Receipts interface {
 	// Find returns what became of an advertiser's event of a client's id, for each
-	// copy of it since a time, as a value for JSON.
-	Find(ctx context.Context, tenant access.Tenant, id string, since time.Time) ([]any, error)
+	// copy of it since a time.
+	Find(ctx context.Context, tenant access.Tenant, id string, since time.Time) ([]Receipt, error)
+}
+
+// Receipt is the fate of one copy of an event.
+type Receipt struct {
+	// Fate is counted, duplicate, filtered, orphan or pending.
+	Fate        string    `json:"fate"`
+	EventType   string    `json:"event_type"`
+	Time        time.Time `json:"time"`
+	Arrived     time.Time `json:"arrived"`
+	Partition   int32     `json:"partition"`
+	Offset      int64     `json:"offset"`
+	DuplicateOf *int64    `json:"duplicate_of_offset,omitempty"`
+	// Flags say why it is invalid, Lists which lists said so.
+	Flags   string        `json:"invalid_flags,omitempty"`
+	Lists   []ReceiptVote `json:"lists,omitempty"`
+	Consent string        `json:"consent"`
+	// Cell is the minute and the dimensions under which it is counted.
+	Cell map[string]string `json:"cell"`
+	// Spend is exact, in units of the currency.
+	Spend string `json:"spend"`
+	// Batch counted it; Batch and Books are nil while none did.
+	Batch *ReceiptBatch  `json:"batch"`
+	Books *closing.Place `json:"books,omitempty"`
+}
+
+// ReceiptVote is what one version of a list says of an event.
+type ReceiptVote struct {
+	Flag    string `json:"flag"`
+	List    string `json:"list"`
+	Version string `json:"version"`
+}
+
+// ReceiptBatch names a batch, and the offsets from which up to before which it
+// counted.
+type ReceiptBatch struct {
+	ID   string `json:"id"`
+	From uint64 `json:"from_offset"`
+	To   uint64 `json:"to_offset"`
 }
 
 // UseReceipts lets the server answer receipts. It is called before Run.

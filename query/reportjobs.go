@@ -197,9 +197,7 @@ func (s *Server) getJobResult(w http.ResponseWriter, r *http.Request, grant acce
 	if sum, err := hex.DecodeString(job.SHA256); err == nil {
 		h.Set("Repr-Digest", "sha-256=:"+base64.StdEncoding.EncodeToString(sum)+":")
 	}
-	// A result may be larger than fits into the time of an answer.
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{}) // every server of ours can
-	http.ServeContent(w, r, "", job.Finished, f)
+	sendFile(w, r, job.Finished, f)
 }
 
 // runJob writes the result of a job as its rows come.

@@ -55,7 +55,7 @@ var endpoints = []map[string]string{
 	{"method": http.MethodPost, "path": "/v1/exports", "what": "A closed day as files."},
 	{"method": http.MethodGet, "path": "/v1/exports/{id}", "what": "How far an export is, and its files; they take Range."},
 	{"method": http.MethodGet, "path": "/v1/closes", "what": "Closed days of an advertiser, with their totals."},
-	{"method": http.MethodGet, "path": "/v1/receipts/{event id}", "what": "What became of one event."},
+	{"method": http.MethodGet, "path": "/v1/receipts/{id}", "what": "What became of one event."},
 	{"method": http.MethodGet, "path": "/v1/changes", "what": "What changed in days that were closed."},
 	{"method": http.MethodGet, "path": "/v1/session", "what": "Who the key is, and which advertisers it covers."},
 	{"method": http.MethodGet, "path": "/v1/audit", "what": "Where every record went, by partition, and what does not add up; scope admin."},
