@@ -76,9 +76,12 @@ func (f *flight) settle(b *Batch, r *kgo.Record, err error) {
 	}
 	k.records.Add(-int64(len(f.records)))
 	k.bytes.Add(-f.bytes)
-	f.round.left.Add(-1)
-	f.wake(turn)
-	b.Release()
+	n := f.round
+	if turn&1 == 1 { // the sweep has not been first
+		f.wake(turn)
+	}
+	b.Release() // from here on f may be another request's
+	k.rounds.leave(n)
 }
 
 // outcome says what became of f after its request was woken.

@@ -9,8 +9,12 @@ import (
 
 // Kafka's own linger is per partition, so a trickle over n partitions is n
 // small requests. Rounds make it one: what arrives within the linger goes to
-// the producer at once, and only then is the producer told to send. Any number
-// of rounds may be under way, so a slow broker does not hold up the next one.
+// the producer at once, and only then is the producer told to send.
+//
+// A round waits for the one before it: a broker answers the requests of a
+// connection one after the other, so sent at once it would only wait there,
+// and more events would go in requests of their own. It does not wait for long:
+// one partition without a leader must not hold up the others.
 
 const (
 	// deadlineGrain is how exactly deadlines are kept.
@@ -18,6 +22,8 @@ const (
 	// patience is the part of the linger that the timer leaves to a request that
 	// may come and send the round: to wake somebody costs as much as a request.
 	patience = 4
+	// longestRound is how long a round waits for the one before it.
+	longestRound = 50 * time.Millisecond
 	// safetyLinger is when the producer sends by itself what it was not told to
 	// send, such as what waited for metadata.
 	safetyLinger = 20 * time.Millisecond
@@ -30,6 +36,7 @@ type rounds struct {
 
 	mu       sync.Mutex
 	next     *round   // that gathers
+	last     *round   // that was sent, until it is settled
 	sent     []*round // that may have batches which are not settled
 	free     []*round
 	ripen    *time.Timer
@@ -39,7 +46,8 @@ type rounds struct {
 
 // round is the batches that go to the producer together.
 type round struct {
-	began   time.Time
+	began   time.Time // when the first batch came
+	sent    time.Time
 	flights []departure
 	left    atomic.Int32 // that are not settled, and one for who sends
 }
@@ -77,9 +85,9 @@ func (r *rounds) add(b *Batch, now time.Time, wait time.Duration) {
 	}
 	n.flights = append(n.flights, d)
 	n.left.Add(1)
-	ripe := now.Sub(n.began) >= r.linger
+	ripe := r.ripe(now) <= 0
 	if ripe {
-		r.take()
+		r.take(now)
 	}
 	r.mu.Unlock()
 	if ripe {
@@ -87,9 +95,20 @@ func (r *rounds) add(b *Batch, now time.Time, wait time.Duration) {
 	}
 }
 
+// ripe returns how long the next round still gathers. The caller holds mu.
+func (r *rounds) ripe(now time.Time) time.Duration {
+	gathers := r.linger - now.Sub(r.next.began)
+	if r.last != nil {
+		gathers = max(gathers, longestRound-now.Sub(r.last.sent))
+	}
+	return gathers
+}
+
 // take ends the gathering of the next round. The caller holds mu, and sends it.
-func (r *rounds) take() {
+func (r *rounds) take(now time.Time) {
 	r.next.left.Add(1)
+	r.next.sent = now
+	r.last = r.next
 	r.sent = append(r.sent, r.next)
 	if !r.sweeping {
 		r.sweeping = true
@@ -110,14 +129,39 @@ func (r *rounds) onRipe() {
 		r.mu.Unlock()
 		return
 	}
-	if early := r.linger - time.Since(n.began); early > 0 {
+	now := time.Now()
+	if early := r.ripe(now); early > 0 {
 		r.ripen.Reset(early)
 		r.mu.Unlock()
 		return
 	}
-	r.take()
+	r.take(now)
 	r.mu.Unlock()
 	r.sink.send(n)
+}
+
+// leave takes one off what n waits for. With the last one the next round need
+// not wait for n any longer.
+func (r *rounds) leave(n *round) {
+	if n.left.Add(-1) > 0 {
+		return
+	}
+	r.mu.Lock()
+	if r.last != n {
+		r.mu.Unlock()
+		return
+	}
+	r.last = nil
+	now := time.Now()
+	n = r.next
+	ripe := len(n.flights) > 0 && r.ripe(now) <= 0
+	if ripe {
+		r.take(now)
+	}
+	r.mu.Unlock()
+	if ripe {
+		r.sink.send(n)
+	}
 }
 
 // sweep wakes the requests whose deadline has passed, and forgets rounds that
@@ -128,7 +172,7 @@ func (r *rounds) sweep() {
 	defer r.mu.Unlock()
 	kept := r.sent[:0]
 	for _, n := range r.sent {
-		if n.left.Load() == 0 {
+		if n.left.Load() == 0 && n != r.last { // leave has not seen the last one yet
 			n.flights = n.flights[:0]
 			r.free = append(r.free, n)
 			continue
@@ -152,7 +196,7 @@ func (r *rounds) sweep() {
 func (r *rounds) flush() {
 	r.mu.Lock()
 	n := r.next
-	r.take()
+	r.take(time.Now())
 	r.mu.Unlock()
 	r.sink.send(n)
 }
@@ -174,8 +218,8 @@ func (k *KafkaSink) send(n *round) {
 			k.client.TryProduce(context.Background(), &records[j], b.flight.promise)
 		}
 	}
-	n.left.Add(-1)
 	k.push()
+	k.rounds.leave(n)
 }
 
 // push has the producer send what it holds. It does not wait for the acks.
