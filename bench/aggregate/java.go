@@ -17,7 +17,7 @@ import (
 
 // javaEvents is the length of the log for what runs on the Java machine. Its
 // first quarter only warms up.
-const javaEvents = 1_500_000
+const javaEvents = 800_000
 
 const javaFolder = "bench/aggregate/java"
 
