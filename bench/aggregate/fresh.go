@@ -44,7 +44,7 @@ func fresh(ctx context.Context, l *lab) error {
 		watching, time.Now().UTC().Format(time.DateOnly))
 	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "flush interval\tload, events/s\tsaturated\tfollowed\tp50 ms\tp99 ms\tmax ms\tbar 1.03 x + 20")
-	for _, interval := range []time.Duration{time.Second, 500 * time.Millisecond, 100 * time.Millisecond} {
+	for _, interval := range []time.Duration{time.Second, 500 * time.Millisecond} {
 		seen, err := l.follow(ctx, interval)
 		if err != nil {
 			return fmt.Errorf("flush interval %s: %w", interval, err)
@@ -106,7 +106,7 @@ func (l *lab) program(ctx context.Context, interval time.Duration) (*program, er
 	file := filepath.Join(dir, "ports.json")
 	p := new(program)
 	if p.Process, err = measure.Talk(ctx, l.binary, "run", "--data", dir, "--free-ports", "--ports-file", file,
-		"--aggregate-flush-interval", interval.String(), "--log-level", "error"); err != nil {
+		"--aggregate-flush-interval", interval.String(), "--query-cost-rate", "0", "--log-level", "error"); err != nil {
 		return nil, err
 	}
 	err = until(ctx, "the program to start", func() (bool, error) {
