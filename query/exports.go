@@ -259,6 +259,10 @@ func (s *Server) postExport(w http.ResponseWriter, r *http.Request, grant access
 		newProblem(http.StatusNotImplemented, "exports_off", "This server makes no exports: it has no folder for them (--query-exports-dir).").write(w, requestIDOf(w))
 		return
 	}
+	if r.URL.RawQuery != "" {
+		unexpectedQuery().write(w, requestIDOf(w))
+		return
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBodyBytes))
 	if err != nil {
 		bodyProblem(err).write(w, requestIDOf(w))

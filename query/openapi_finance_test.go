@@ -72,6 +72,8 @@ func (d *apiDriver) driveExports() {
 		}
 		return export
 	}
+	// An export of everybody must not come of an advertiser in the wrong place.
+	d.do(apiCall{"postExport", "POST", "/v1/exports?advertiser=7", `{"day":"2026-11-01"}`, 400, []string{"Authorization", "Bearer one"}})
 	post("one", `{"day":"2026-13-01"}`, 400)
 	post("one", `{"day":"2026-11-01","format":"xlsx"}`, 400)
 	post("eight", `{"day":"2026-11-01","advertiser":7}`, 404)

@@ -26,7 +26,7 @@ func (s *Server) postReport(w http.ResponseWriter, r *http.Request, grant access
 	}
 	req, problem := decodeRequest(body)
 	if problem == nil && r.URL.RawQuery != "" {
-		problem = badField("", "unexpected_query", "With POST the request is in the body only.")
+		problem = unexpectedQuery()
 	}
 	s.report(w, r, grant, req, problem)
 }
@@ -320,4 +320,10 @@ func (s *Server) getIndex(w http.ResponseWriter, _ *http.Request) {
 		"endpoints": endpoints,
 		"key":       "Authorization: Bearer <key with scope " + strings.Join(access.ScopeReport.Names(), "") + ">",
 	})
+}
+
+// unexpectedQuery answers a POST with a query string: what it says would be
+// passed over without a word.
+func unexpectedQuery() *Problem {
+	return badField("", "unexpected_query", "With POST the request is in the body only.")
 }
