@@ -184,9 +184,11 @@ func TestFreshness(t *testing.T) {
 	now := time.Now().UTC().Truncate(time.Millisecond)
 	f := func(through string, waiting string, positions string) {
 		t.Helper()
+		<-server.versions.turn // a reading that began before does not count any more
 		server.versions.mu.Lock()
 		server.versions.readAt = time.Time{} // the last reading is too old to be used again
 		server.versions.mu.Unlock()
+		server.versions.turn <- struct{}{}
 		res, text := call(t, "GET", url+"/v1/freshness", "one", "")
 		var got freshness
 		if err := json.Unmarshal(text, &got); err != nil || res.status != http.StatusOK {
