@@ -289,9 +289,11 @@ type question struct{ body, asOf, answer string }
 // ask asks random reports for the newest version.
 func (o *oracle) ask(t *testing.T, n int) {
 	t.Helper()
+	<-o.server.versions.turn // a reading that began before does not count any more
 	o.server.versions.mu.Lock()
 	o.server.versions.readAt = time.Time{} // the last reading lacks what came since
 	o.server.versions.mu.Unlock()
+	o.server.versions.turn <- struct{}{}
 	for range n {
 		advertiser := uint64(7 + o.rnd.IntN(3))
 		own := "UTC"
