@@ -68,19 +68,23 @@ type compactCmd struct {
 	Once    bool           `help:"Make one cut and end; for cron."`
 	Compact compact.Config `embed:"" prefix:"compact-"`
 	closeSchedule
-	ClickHouse clickhouse.Config `embed:"" prefix:"clickhouse-"`
-	Admin      ops.AdminConfig   `embed:"" prefix:"admin-"`
+	target
+	Admin ops.AdminConfig `embed:"" prefix:"admin-"`
 }
 
 // Run makes cuts until ctx is done, or one.
 func (c *compactCmd) Run(ctx context.Context, e *env) error {
-	compactor, part, err := newCompact(c.Compact, c.ClickHouse, e.log)
+	where, err := c.config()
+	if err != nil {
+		return err
+	}
+	compactor, part, err := newCompact(c.Compact, where, e.log)
 	if err != nil {
 		return err
 	}
 	if !c.Once {
 		return serve(ctx, c.Admin, e.log, func(context.Context) ([]role, error) {
-			closing, err := newClosing(c.closeSchedule, c.ClickHouse, e.log)
+			closing, err := newClosing(c.closeSchedule, where, e.log)
 			return append([]role{part}, closing...), err
 		})
 	}

@@ -51,25 +51,33 @@ type target struct {
 
 // open connects as the writer.
 func (t *target) open() (clickhouse.Conn, error) {
-	cfg := t.ClickHouse
-	if t.Data == "" && len(cfg.Addr) == 0 {
+	if t.Data == "" && len(t.ClickHouse.Addr) == 0 {
 		return nil, wrongUsage("name the servers: --data DIR of a running adtally run, or --clickhouse-addr")
 	}
-	if t.Data != "" && len(cfg.Addr) == 0 {
-		s, err := readState(t.Data)
-		if err != nil {
-			return nil, err
-		}
-		if s.Ports.ClickHouseNative == 0 {
-			return nil, fmt.Errorf("the adtally run in %s uses another ClickHouse: name it with --clickhouse-addr", t.Data)
-		}
-		writer, _, err := dev.ReadCredentials(clickHouseDir(t.Data))
-		if err != nil {
-			return nil, err
-		}
-		cfg = asUser(cfg, net.JoinHostPort("127.0.0.1", strconv.Itoa(s.Ports.ClickHouseNative)), writer)
+	cfg, err := t.config()
+	if err != nil {
+		return nil, err
 	}
-	return clickhouse.Open(withAddr(cfg))
+	return clickhouse.Open(cfg)
+}
+
+// config is how to connect as the writer.
+func (t *target) config() (clickhouse.Config, error) {
+	if t.Data == "" || len(t.ClickHouse.Addr) > 0 {
+		return withAddr(t.ClickHouse), nil
+	}
+	s, err := readState(t.Data)
+	if err != nil {
+		return t.ClickHouse, err
+	}
+	if s.Ports.ClickHouseNative == 0 {
+		return t.ClickHouse, fmt.Errorf("the adtally run in %s uses another ClickHouse: name it with --clickhouse-addr", t.Data)
+	}
+	writer, _, err := dev.ReadCredentials(clickHouseDir(t.Data))
+	if err != nil {
+		return t.ClickHouse, err
+	}
+	return asUser(t.ClickHouse, net.JoinHostPort("127.0.0.1", strconv.Itoa(s.Ports.ClickHouseNative)), writer), nil
 }
 
 func readState(data string) (s state, err error) {

@@ -3,6 +3,7 @@ package query
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -66,7 +67,7 @@ func (s *Server) plan(ctx context.Context, r *Report) ([]source, error) {
 	if edges := outside(whole, inner); len(edges) > 0 {
 		sources = append(sources, source{grain: byMinute, ranges: edges, slice: books.Slice{To: r.view.Rest.From}})
 	}
-	if r.view.RestRows > 0 {
+	if r.view.RestHas(r.tenant.Advertiser(), r.start, r.end) {
 		sources = append(sources, source{grain: byMinute, ranges: []span{whole}, slice: r.view.Rest})
 	}
 	return sources, nil
@@ -235,7 +236,9 @@ func (b *builder) part(r *Report, src *source, prefix string) string {
 		columns = append(columns, b.bucket(r, src.grain)+" AS bucket")
 	}
 	for _, d := range clickhouse.Dimensions {
-		columns = append(columns, d.Name)
+		if r.needs(d.Name) {
+			columns = append(columns, d.Name)
+		}
 	}
 	columns = append(columns, measureColumns...)
 	text := "SELECT " + strings.Join(columns, ", ") + "\nFROM " + tables[src.grain].name + "\nWHERE " + b.where(src, prefix)
@@ -244,6 +247,12 @@ func (b *builder) part(r *Report, src *source, prefix string) string {
 	}
 	b.with = outer
 	return text
+}
+
+// needs says that the columns of the report are made of a dimension.
+func (r *Report) needs(name string) bool {
+	return name == "currency" && r.spends() ||
+		slices.ContainsFunc(r.dimensions, func(d *dimension) bool { return d.Name == name })
 }
 
 // measureColumns are the columns that measures add up, and what they depend on.

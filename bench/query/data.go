@@ -116,7 +116,7 @@ func (b *books) cut(ctx context.Context) error {
 
 func (b *books) exec(ctx context.Context, statement string) error {
 	return b.writer.Exec(clickhouse.With(ctx, "", clickhouse.Settings{
-		"async_insert": 0, "max_execution_time": 600, "max_partitions_per_insert_block": 1000,
+		"async_insert": 0, "max_execution_time": 600, "max_partitions_per_insert_block": 2000,
 	}, nil), statement)
 }
 

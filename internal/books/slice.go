@@ -13,14 +13,13 @@ import (
 // Slice names the batches after one Vector and up to another.
 type Slice struct {
 	From, To Vector
-	// The days of broker time that the batches lie in and when their blocks
-	// began, as their marks say; zero when nobody asked the marks.
-	firstDay, lastDay time.Time
-	firstLAT, lastLAT time.Time
+	// The days of broker time that the batches lie in and when the first of their
+	// blocks began, as their marks say; zero when nobody asked the marks.
+	firstDay, lastDay, firstLAT time.Time
 }
 
 // within widens the bounds.
-func (s *Slice) within(firstDay, lastDay, firstLAT, lastLAT time.Time) {
+func (s *Slice) within(firstDay, lastDay, firstLAT time.Time) {
 	least := func(dst *time.Time, t time.Time) {
 		if dst.IsZero() || t.Before(*dst) {
 			*dst = t.UTC()
@@ -34,7 +33,6 @@ func (s *Slice) within(firstDay, lastDay, firstLAT, lastLAT time.Time) {
 	least(&s.firstDay, firstDay)
 	most(&s.lastDay, lastDay)
 	least(&s.firstLAT, firstLAT)
-	most(&s.lastLAT, lastLAT)
 }
 
 // Where returns the predicate on rows of the ledger that holds for those of the
@@ -69,10 +67,10 @@ func (s *Slice) Where(prefix string, params clickhouse.Parameters) string {
 	}
 	if !s.firstDay.IsZero() {
 		params[prefix+"day0"], params[prefix+"day1"] = s.firstDay.Format(time.DateOnly), s.lastDay.Format(time.DateOnly)
-		params[prefix+"lat0"], params[prefix+"lat1"] = s.firstLAT.Format(time.DateTime), s.lastLAT.Format(time.DateTime)
+		params[prefix+"lat"] = s.firstLAT.Format(time.DateTime)
 		terms = append(terms,
 			fmt.Sprintf("lat_day >= {%[1]sday0:Date} AND lat_day <= {%[1]sday1:Date}", prefix),
-			fmt.Sprintf("block_lat >= {%[1]slat0:DateTime('UTC')} AND block_lat <= {%[1]slat1:DateTime('UTC')}", prefix))
+			fmt.Sprintf("block_lat >= {%slat:DateTime('UTC')}", prefix))
 	}
 	return strings.Join(terms, " AND ")
 }

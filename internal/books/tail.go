@@ -67,14 +67,14 @@ const margin = 10 * time.Minute
 
 // Topics lists the topic generations that the ledger counts, the oldest first.
 func (r *Reader) Topics(ctx context.Context) (topics []Topic, err error) {
-	rows, err := r.conn.Query(ctx, "SELECT topic, topic_id, lineage, partitions FROM topics ORDER BY created, lineage, topic_id")
+	rows, err := r.conn.Query(ctx, "SELECT topic, topic_id, lineage, partitions, scheme FROM topics ORDER BY created, lineage, topic_id")
 	if err != nil {
 		return nil, fmt.Errorf("read topics: %w", err)
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
 		var t Topic
-		if err := rows.Scan(&t.Name, &t.ID, &t.Lineage, &t.Partitions); err != nil {
+		if err := rows.Scan(&t.Name, &t.ID, &t.Lineage, &t.Partitions, &t.Scheme); err != nil {
 			return nil, fmt.Errorf("read topics: %w", err)
 		}
 		topics = append(topics, t)
@@ -90,7 +90,7 @@ func (r *Reader) Tail(ctx context.Context, topics []Topic, from Vector, limit Li
 		ends[PartitionID{p.log(), p.Partition}] = p
 	}
 	for i := range topics {
-		rows, err := r.topicTail(ctx, &topics[i], from, limit)
+		rows, err := r.topicTail(ctx, &topics[i], since(topics, i, from), from, limit)
 		if err != nil {
 			return nil, fmt.Errorf("read marks: %w", err)
 		}
@@ -106,13 +106,24 @@ func (r *Reader) Tail(ctx context.Context, topics []Topic, from Vector, limit Li
 	return tail, nil
 }
 
+// since is the broker time from which on the next batches of a topic should be;
+// zero while that is not known. Corrections are rare, but as their time is that of
+// the writing they are not before what had come of the events.
+func since(topics []Topic, i int, from Vector) time.Time {
+	t := topics[i]
+	if t.Scheme == SchemeCorrections {
+		t = last(topics)
+	}
+	reached, ok := from.Reached(t)
+	if !ok {
+		return time.Time{}
+	}
+	return reached.Add(-margin)
+}
+
 // topicTail looks first where the batches should be, and everywhere if some of
 // them is missing there.
-func (r *Reader) topicTail(ctx context.Context, t *Topic, from Vector, limit Limit) ([]tailRow, error) {
-	since := time.Time{}
-	if reached, ok := from.Reached(*t); ok {
-		since = reached.Add(-margin)
-	}
+func (r *Reader) topicTail(ctx context.Context, t *Topic, since time.Time, from Vector, limit Limit) ([]tailRow, error) {
 	rows, err := r.marks(ctx, t, from, limit, since)
 	if err != nil || since.IsZero() || joined(rows, t, from, limit) {
 		return rows, err
@@ -156,7 +167,7 @@ type tailRow struct {
 	gross, net        int64
 	spend             big.Int
 	firstDay, lastDay time.Time
-	firstLAT, lastLAT time.Time
+	firstLAT          time.Time
 	behind            uint64
 	overlap           uint8
 }
@@ -186,7 +197,7 @@ func (t *Tail) add(ends map[PartitionID]Position, l log, row *tailRow) {
 	t.Gross += row.gross
 	t.Net += row.net
 	t.Spend.Add(&t.Spend, &row.spend)
-	t.within(row.firstDay, row.lastDay, row.firstLAT, row.lastLAT)
+	t.within(row.firstDay, row.lastDay, row.firstLAT)
 }
 
 // marks reads the tail of a topic from the marks since a time. The chain is
@@ -196,7 +207,7 @@ func (r *Reader) marks(ctx context.Context, t *Topic, from Vector, limit Limit, 
 WITH {from:Array(UInt64)}[kafka_partition + 1] AS base
 SELECT kafka_partition, countIf(whole), minIf(b_start, whole), maxIf(b_end, whole), toUnixTimestamp64Milli(maxIf(mark_lat, whole)),
        sumIf(mark_rows, whole), sumIf(mark_gross, whole), sumIf(mark_net, whole), sumIf(toInt128(mark_spend_nanos), whole),
-       minIf(lat_day, whole), maxIf(lat_day, whole), minIf(block_lat, whole), maxIf(block_lat, whole),
+       minIf(lat_day, whole), maxIf(lat_day, whole), minIf(block_lat, whole),
        countIf(NOT whole), max(b_start < previous)
 FROM (
     SELECT *, max(b_start != previous) OVER (PARTITION BY kafka_partition ORDER BY b_start, b_end
@@ -233,7 +244,7 @@ ORDER BY kafka_partition`
 	for rows.Next() {
 		var w tailRow
 		err := rows.Scan(&w.partition, &w.tiles, &w.first, &w.end, &w.lat, &w.rows, &w.gross, &w.net, &w.spend,
-			&w.firstDay, &w.lastDay, &w.firstLAT, &w.lastLAT, &w.behind, &w.overlap)
+			&w.firstDay, &w.lastDay, &w.firstLAT, &w.behind, &w.overlap)
 		if err != nil {
 			return nil, err
 		}

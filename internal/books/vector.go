@@ -14,7 +14,13 @@ type Topic struct {
 	ID         uuid.UUID
 	Lineage    uint32
 	Partitions uint32
+	// Scheme is the rule of its partitions; SchemeCorrections is not of events.
+	Scheme string
 }
+
+// SchemeCorrections is the scheme of the log that corrections are written to by
+// hand, straight into the ledger. Its broker time is that of the writing.
+const SchemeCorrections = "corrections/v1"
 
 // log is the log of one topic generation.
 type log struct {

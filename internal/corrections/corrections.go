@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/adtally/adtally/internal/books"
 	"github.com/adtally/adtally/internal/clickhouse"
 )
 
@@ -108,7 +109,7 @@ func openTopic(ctx context.Context, conn clickhouse.Conn) error {
 	}
 	settings := clickhouse.Settings{"async_insert": 0, "insert_deduplicate": 1, "insert_deduplication_token": "corrections"}
 	err := conn.Exec(clickhouse.With(ctx, "", settings, nil),
-		"INSERT INTO topics (topic, topic_id, partitions, spread, scheme, lineage, created) VALUES ('corrections', ?, 1, 1, 'corrections/v1', ?, toDateTime64(0, 3))", Topic, uint32(lineage))
+		"INSERT INTO topics (topic, topic_id, partitions, spread, scheme, lineage, created) VALUES ('corrections', ?, 1, 1, ?, ?, toDateTime64(0, 3))", Topic, books.SchemeCorrections, uint32(lineage))
 	if err != nil {
 		return fmt.Errorf("record the log of corrections: %w", err)
 	}

@@ -5,9 +5,6 @@ ALTER TABLE ledger ADD COLUMN IF NOT EXISTS block_lat DateTime('UTC') DEFAULT to
 
 ALTER TABLE ledger ADD INDEX IF NOT EXISTS block_lat_range block_lat TYPE minmax GRANULARITY 1;
 
--- Finds the marks of a topic that is quiet among those of a busy one.
-ALTER TABLE ledger ADD INDEX IF NOT EXISTS topic_id_set topic_id TYPE set(4) GRANULARITY 1;
-
 -- A cut is a version of the books: a position for every partition. Its one row
 -- is its commit. Rollup rows count only through the cover of a cut.
 CREATE TABLE IF NOT EXISTS cuts
