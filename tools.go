@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strconv"
@@ -160,4 +161,14 @@ func (c *accountListCmd) Run(ctx context.Context, e *env) error {
 		fmt.Fprintf(table, "%d\t%s\t%s\t%s\n", a.Advertiser, a.Name, a.Currency, a.Timezone)
 	}
 	return table.Flush()
+}
+
+// printAs prints what a tool found, as JSON for programs or as text for people.
+func printAs(w io.Writer, format string, found interface{ text(w io.Writer) error }) error {
+	if format != "json" {
+		return found.text(w)
+	}
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(found)
 }
