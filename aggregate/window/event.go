@@ -115,7 +115,8 @@ func (e *event) decode(b []byte) error {
 				continue
 			case tag == tagCurrency:
 				e.currency = b[from:i]
-			case tag <= lastText || n == 0 || lastText > 0 && start != textsFrom+len(e.texts):
+			case tag <= lastText || b[from-1] == 0 || lastText > 0 && start != textsFrom+len(e.texts):
+				// A last byte of 0 is no text, or a length in more bytes than it needs.
 				return e.decodeGenerated(b)
 			default:
 				if lastText == 0 {

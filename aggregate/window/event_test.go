@@ -69,16 +69,17 @@ func oddRecords(tb testing.TB) [][]byte {
 		with(0x88, 0x80, 0x00, 3),   // an overlong tag
 		with(0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f),       // a varint of 63 bits for 32
 		with(0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f), // more than 64 bits
-		with(0xfa, 0x3f, 1, 'x'),          // an unknown field
-		with(0xfb, 0x3f, 0xfc, 0x3f),      // an unknown group
-		with(0x0c),                        // the end of no group
-		with(0x0d, 1, 2, 3, 4),            // the wrong wire type
-		with(0x72, 200),                   // a text that ends too early
-		with(0xca, 0x01, 2, 8, 1),         // a vote
-		with(0xca, 0x01, 2, 8, 0x80),      // half a vote
-		with(0xca, 0x01, 3, 0x22, 1, 'x'), // a vote with an unknown field
-		with(0x11, 1, 2, 3),               // half a fixed64
-		with(0x00, 0),                     // field 0
+		with(0xfa, 0x3f, 1, 'x'),     // an unknown field
+		with(0xfb, 0x3f, 0xfc, 0x3f), // an unknown group
+		with(0x0c),                   // the end of no group
+		with(0x0d, 1, 2, 3, 4),       // the wrong wire type
+		with(0x72, 200),              // a text that ends too early
+		{0x7a, 0x87, 0x00, '0', '0', '0', '0', '0', '0', '0'}, // a length in more bytes than it needs
+		with(0xca, 0x01, 2, 8, 1),                             // a vote
+		with(0xca, 0x01, 2, 8, 0x80),                          // half a vote
+		with(0xca, 0x01, 3, 0x22, 1, 'x'),                     // a vote with an unknown field
+		with(0x11, 1, 2, 3),                                   // half a fixed64
+		with(0x00, 0),                                         // field 0
 	}
 }
 
