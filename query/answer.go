@@ -115,7 +115,7 @@ func (s *Server) fetch(ctx context.Context, r *Report, requestID string, timeout
 func (s *Server) meta(r *Report) export.Meta {
 	return export.Meta{
 		AsOf: r.view.Name, CompleteThrough: s.completeThrough(r), Finality: r.wholeFinality(),
-		Timezone: r.zone.String(), Advertiser: r.tenant.Advertiser(),
+		Timezone: r.zone.String(), Advertiser: r.tenant.Advertiser(), Pinned: r.asOf != "",
 	}
 }
 

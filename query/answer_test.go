@@ -189,8 +189,12 @@ func TestFreshness(t *testing.T) {
 		server.versions.readAt = time.Time{} // the last reading is too old to be used again
 		server.versions.mu.Unlock()
 		server.versions.turn <- struct{}{}
+		_, tenants := call(t, "GET", url+"/v1/freshness", "report", "")
+		if bytes.Contains(tenants, []byte("partition")) || !bytes.Contains(tenants, []byte("complete_through")) {
+			t.Errorf("a key without the scope admin sees %s", tenants)
+		}
 		res, text := call(t, "GET", url+"/v1/freshness", "one", "")
-		var got freshness
+		got := freshness{logPositions: &logPositions{}}
 		if err := json.Unmarshal(text, &got); err != nil || res.status != http.StatusOK {
 			t.Fatalf("%d %s", res.status, text)
 		}

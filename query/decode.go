@@ -19,14 +19,30 @@ type decoder struct{ json *json.Decoder }
 // readers says how each field of an object is read.
 type readers map[string]func(path string) *Problem
 
-// decodeRequest reads a Request from a body.
-func decodeRequest(body []byte) (Request, *Problem) {
-	var req Request
+// decodeBody reads the one object that a body is.
+func decodeBody(body []byte, fields func(*decoder) readers) *Problem {
 	if !utf8.Valid(body) {
-		return req, badField("", "invalid_json", "The body is not UTF-8.")
+		return badField("", "invalid_json", "The body is not UTF-8.")
 	}
 	d := &decoder{json: json.NewDecoder(bytes.NewReader(body))}
 	d.json.UseNumber()
+	if problem := d.object("", fields(d)); problem != nil {
+		return problem
+	}
+	if _, err := d.json.Token(); !errors.Is(err, io.EOF) {
+		return badField("", "invalid_json", "Something follows the object.")
+	}
+	return nil
+}
+
+// decodeRequest reads a Request from a body.
+func decodeRequest(body []byte) (Request, *Problem) {
+	var req Request
+	problem := decodeBody(body, func(d *decoder) readers { return d.request(&req) })
+	return req, problem
+}
+
+func (d *decoder) request(req *Request) readers {
 	texts := func(dst *[]string) func(string) *Problem {
 		return func(path string) *Problem {
 			return d.array(path, func(path string) *Problem {
@@ -35,10 +51,8 @@ func decodeRequest(body []byte) (Request, *Problem) {
 			})
 		}
 	}
-	text := func(dst *string) func(string) *Problem {
-		return func(path string) *Problem { return d.text(path, dst) }
-	}
-	problem := d.object("", readers{
+	text := d.textOf
+	return readers{
 		"advertiser":  func(path string) *Problem { return d.textOrNumber(path, &req.Advertiser) },
 		"start":       text(&req.Start),
 		"end":         text(&req.End),
@@ -52,14 +66,12 @@ func decodeRequest(body []byte) (Request, *Problem) {
 		"cursor":      text(&req.Cursor),
 		"as_of":       text(&req.AsOf),
 		"require":     text(&req.Require),
-	})
-	if problem != nil {
-		return req, problem
 	}
-	if _, err := d.json.Token(); !errors.Is(err, io.EOF) {
-		return req, badField("", "invalid_json", "Something follows the object.")
-	}
-	return req, nil
+}
+
+// textOf reads a text to dst.
+func (d *decoder) textOf(dst *string) func(string) *Problem {
+	return func(path string) *Problem { return d.text(path, dst) }
 }
 
 func (d *decoder) filters(path string, dst *[]Filter) *Problem {
@@ -196,6 +208,23 @@ func (d *decoder) integer(path string, dst **int64) *Problem {
 	return nil
 }
 
+func (d *decoder) number(path string, dst **float64) *Problem {
+	token, err := d.json.Token()
+	if err != nil {
+		return syntaxProblem(path, err)
+	}
+	number, ok := token.(json.Number)
+	if !ok {
+		return wantsType(path, "a number")
+	}
+	n, err := number.Float64()
+	if err != nil {
+		return wantsType(path, "a number")
+	}
+	*dst = &n
+	return nil
+}
+
 func syntaxProblem(path string, err error) *Problem {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return badField(path, "invalid_json", "The JSON ends too early.")
@@ -204,6 +233,9 @@ func syntaxProblem(path string, err error) *Problem {
 }
 
 func wantsType(path, kind string) *Problem {
+	if path == "" {
+		return badField("", "invalid_type", "The body must be "+kind+".")
+	}
 	return badField(path, "invalid_type", "Here "+kind+" is wanted.")
 }
 

@@ -1,7 +1,6 @@
 package query
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -18,15 +17,14 @@ var outcomes = []string{"ctr", "viewability", "conversion_rate"}
 
 // experimentRequest asks how a campaign's variants did.
 type experimentRequest struct {
-	Advertiser json.RawMessage `json:"advertiser"`
-	Campaign   json.RawMessage `json:"campaign"`
-	Start      string          `json:"start"`
-	End        string          `json:"end"`
-	Timezone   string          `json:"timezone"`
-	Metric     string          `json:"metric"`
-	Control    *string         `json:"control"`
-	Confidence *float64        `json:"confidence"`
-	AsOf       string          `json:"as_of"`
+	Advertiser, Campaign       string
+	Start, End, Timezone, AsOf string
+	// Metric is one of outcomes.
+	Metric string
+	// Control is the variant that the others are held against; nil for the first.
+	Control *string
+	// Confidence is that of the intervals; nil for the usual.
+	Confidence *float64
 }
 
 type experimentAnswer struct {
@@ -88,9 +86,9 @@ func (s *Server) experiment(ctx context.Context, grant access.Grant, body []byte
 	trials, successes := countNamed(metric.per), countNamed(metric.of)
 	limit := int64(maxVariants)
 	report, problem := s.newReport(Request{
-		Advertiser: textOf(asked.Advertiser), Start: asked.Start, End: asked.End, Timezone: asked.Timezone, AsOf: asked.AsOf,
+		Advertiser: asked.Advertiser, Start: asked.Start, End: asked.End, Timezone: asked.Timezone, AsOf: asked.AsOf,
 		Dimensions: []string{"variant"}, Metrics: []string{trials, successes}, Limit: &limit,
-		Filters: []Filter{{Dimension: "campaign", Op: opEq, Values: []string{textOf(asked.Campaign)}}},
+		Filters: []Filter{{Dimension: "campaign", Op: opEq, Values: []string{asked.Campaign}}},
 	}, grant)
 	if problem != nil {
 		return nil, problem.renamed("filters[0].values[0]", "campaign")
@@ -119,22 +117,29 @@ func countNamed(m *measure) string {
 
 func decodeExperiment(body []byte) (*experimentRequest, *Problem) {
 	asked := &experimentRequest{Metric: "ctr"}
-	d := json.NewDecoder(bytes.NewReader(body))
-	d.DisallowUnknownFields()
-	if err := d.Decode(asked); err != nil {
-		if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-			return nil, wantsType(wrong.Field, "a "+wrong.Type.String())
+	problem := decodeBody(body, func(d *decoder) readers {
+		return readers{
+			"advertiser": func(path string) *Problem { return d.textOrNumber(path, &asked.Advertiser) },
+			"campaign":   func(path string) *Problem { return d.textOrNumber(path, &asked.Campaign) },
+			"start":      d.textOf(&asked.Start),
+			"end":        d.textOf(&asked.End),
+			"timezone":   d.textOf(&asked.Timezone),
+			"metric":     d.textOf(&asked.Metric),
+			"control": func(path string) *Problem {
+				asked.Control = new(string)
+				return d.text(path, asked.Control)
+			},
+			"confidence": func(path string) *Problem { return d.number(path, &asked.Confidence) },
+			"as_of":      d.textOf(&asked.AsOf),
 		}
-		return nil, badField("", "invalid_json", "The body cannot be read: "+err.Error()+".").allowing(
-			[]string{"advertiser", "as_of", "campaign", "confidence", "control", "end", "metric", "start", "timezone"})
-	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, badField("", "invalid_json", "Something follows the object.")
+	})
+	if problem != nil {
+		return nil, problem
 	}
 	if m := reports.metric(asked.Metric); m == nil || m.kind != kindRate {
 		return nil, unknownName("metric", "unknown_metric", asked.Metric, outcomes)
 	}
-	if len(asked.Campaign) == 0 {
+	if asked.Campaign == "" {
 		return nil, badField("campaign", "missing_field", "An experiment needs a campaign.")
 	}
 	if asked.Confidence == nil {
@@ -146,9 +151,6 @@ func decodeExperiment(body []byte) (*experimentRequest, *Problem) {
 	}
 	return asked, nil
 }
-
-// textOf reads an id that is a string or a number.
-func textOf(raw json.RawMessage) string { return string(bytes.Trim(raw, `"`)) }
 
 // renamed says which field of another request is at fault.
 func (p *Problem) renamed(from, to string) *Problem {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/rs/zerolog"
@@ -25,7 +26,10 @@ func TestExperiments(t *testing.T) {
 	url := serve(t, testConfig(), b.reader, newFixedKeys(), zerolog.Nop())
 	ask := func(key, more string) (int, map[string]any) {
 		t.Helper()
-		res, text := call(t, "POST", url+"/v1/experiments", key, `{"campaign":"77","start":"2026-11-01","end":"2026-11-08"`+more+`}`)
+		if !strings.Contains(more, `"campaign"`) {
+			more += `,"campaign":"77"`
+		}
+		res, text := call(t, "POST", url+"/v1/experiments", key, `{"start":"2026-11-01","end":"2026-11-08"`+more+`}`)
 		return res.status, parse(t, text)
 	}
 	status, got := ask("one", `,"control":"a"`)
@@ -65,7 +69,8 @@ func TestExperiments(t *testing.T) {
 	f("one", `,"confidence":1`, 400, "invalid_confidence", "confidence")
 	f("one", `,"campaign":"x"`, 400, "invalid_id", "campaign")
 	f("one", `,"advertiser":8`, 404, "advertiser_not_found", "advertiser")
-	f("one", `,"tenant":8`, 400, "invalid_json", "<nil>")
+	f("one", `,"tenant":8`, 400, "unknown_field", `"tenant"`)
+	f("one", `,"confidence":"x"`, 400, "invalid_type", "confidence")
 	f("one", `,"metric":"conversion_rate","control":"c"`, 422, "no_proportion", "<nil>")
 	if status, got := ask("two", `,"advertiser":8,"metric":"ctr"`); status != 200 || len(got["variants"].([]any)) != 1 {
 		t.Errorf("another tenant: %d %v", status, got)

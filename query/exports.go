@@ -29,10 +29,7 @@ const maxExports = 32
 
 // exportSpec is what a client asks for.
 type exportSpec struct {
-	Day        string      `json:"day"`
-	Format     string      `json:"format"`
-	Timezone   string      `json:"timezone"`
-	Advertiser json.Number `json:"advertiser"`
+	Day, Format, Timezone, Advertiser string
 }
 
 // exportState is an export as clients see it.
@@ -222,10 +219,16 @@ func (x *exports) folder(s *exportState) string {
 // parseExport checks what a client asks for.
 func parseExport(body []byte, grant access.Grant) (*manifest.Request, *Problem) {
 	var spec exportSpec
-	dec := json.NewDecoder(strings.NewReader(string(body)))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&spec); err != nil || dec.More() {
-		return nil, newProblem(http.StatusBadRequest, "invalid_json", "The body must be one JSON object with day, and if wanted format, timezone and advertiser.")
+	problem := decodeBody(body, func(d *decoder) readers {
+		return readers{
+			"day":        d.textOf(&spec.Day),
+			"format":     d.textOf(&spec.Format),
+			"timezone":   d.textOf(&spec.Timezone),
+			"advertiser": func(path string) *Problem { return d.textOrNumber(path, &spec.Advertiser) },
+		}
+	})
+	if problem != nil {
+		return nil, problem
 	}
 	day, err := time.Parse(time.DateOnly, spec.Day)
 	if err != nil || day.Year() < 2000 || day.Year() > 2099 {
@@ -246,7 +249,7 @@ func parseExport(body []byte, grant access.Grant) (*manifest.Request, *Problem) 
 	if spec.Advertiser == "" && grant.All {
 		return req, nil
 	}
-	tenant, problem := tenantOf(Request{Advertiser: spec.Advertiser.String()}, grant)
+	tenant, problem := tenantOf(Request{Advertiser: spec.Advertiser}, grant)
 	if problem != nil {
 		return nil, problem
 	}

@@ -17,7 +17,8 @@ func TestParseExport(t *testing.T) {
 	}
 	bad(`{`, "invalid_json")
 	bad(`{"day":"2026-11-20"} {}`, "invalid_json")
-	bad(`{"day":"2026-11-20","path":"../../x"}`, "invalid_json")
+	bad(`{"day":"2026-11-20","path":"../../x"}`, "unknown_field")
+	bad(`{"day":20261120}`, "invalid_type")
 	bad(`{}`, "invalid_day")
 	bad(`{"day":"../../etc"}`, "invalid_day")
 	bad(`{"day":"2026-11-31"}`, "invalid_day")

@@ -3,6 +3,7 @@ package query
 import (
 	"time"
 
+	"github.com/adtally/adtally/internal/access"
 	"github.com/adtally/adtally/internal/books"
 )
 
@@ -13,6 +14,14 @@ type position struct {
 	LAT       time.Time `json:"lat"`
 }
 
+// logPositions is how far the log is counted.
+type logPositions struct {
+	Topic string `json:"topic"`
+	// Waiting lists the partitions that have no position.
+	Waiting    []int32    `json:"waiting"`
+	Partitions []position `json:"partitions"`
+}
+
 // freshness is how far the books are counted.
 type freshness struct {
 	// AsOf names the newest version of the books, Cut is the last cut in it.
@@ -20,30 +29,37 @@ type freshness struct {
 	Cut  uint64 `json:"cut,string"`
 	// CompleteThrough is nil while some partition has no position.
 	CompleteThrough *time.Time `json:"complete_through"`
-	Topic           string     `json:"topic"`
-	// Waiting lists the partitions that have no position.
-	Waiting    []int32    `json:"waiting"`
-	Partitions []position `json:"partitions"`
+	// The log itself is shown to keys with the scope admin: its offsets say how
+	// much traffic all tenants have.
+	*logPositions
 	// Closed says how far the zones of the key's advertisers are closed.
 	Closed []closedZone `json:"closed"`
 }
 
-func newFreshness(v *books.View, skew time.Duration) *freshness {
-	f := &freshness{AsOf: v.Name, Cut: v.Cut, Topic: v.Topic.Name, Waiting: []int32{}, Partitions: []position{}}
+func newFreshness(v *books.View, skew time.Duration, grant access.Grant) *freshness {
+	f := &freshness{AsOf: v.Name, Cut: v.Cut}
+	if through := books.CompleteThrough(v.Reached(), skew); !through.IsZero() {
+		f.CompleteThrough = &through
+	}
+	if grant.Allows(access.ScopeAdmin) {
+		f.logPositions = newLogPositions(v)
+	}
+	return f
+}
+
+func newLogPositions(v *books.View) *logPositions {
+	p := &logPositions{Topic: v.Topic.Name, Waiting: []int32{}, Partitions: []position{}}
 	known := make([]bool, v.Topic.Partitions)
-	for _, p := range v.To {
-		if p.Topic == v.Topic.ID && p.Lineage == v.Topic.Lineage {
-			f.Partitions = append(f.Partitions, position{p.Partition, p.Next, p.LAT})
-			known[p.Partition] = true
+	for _, at := range v.To {
+		if at.Topic == v.Topic.ID && at.Lineage == v.Topic.Lineage {
+			p.Partitions = append(p.Partitions, position{at.Partition, at.Next, at.LAT})
+			known[at.Partition] = true
 		}
 	}
 	for i, ok := range known {
 		if !ok {
-			f.Waiting = append(f.Waiting, int32(i))
+			p.Waiting = append(p.Waiting, int32(i))
 		}
 	}
-	if through := books.CompleteThrough(v.Reached(), skew); !through.IsZero() {
-		f.CompleteThrough = &through
-	}
-	return f
+	return p
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"mime"
 	"net/http"
 	"slices"
 	"time"
@@ -28,6 +29,15 @@ type askerKey struct{}
 
 // postGraph answers /graphql under the key's grant.
 func (s *Server) postGraph(w http.ResponseWriter, r *http.Request, grant access.Grant) {
+	const wanted = "application/json"
+	sent := r.Header.Get("Content-Type")
+	if media, _, err := mime.ParseMediaType(sent); err != nil || media != wanted {
+		p := newProblem(http.StatusUnsupportedMediaType, "unsupported_media_type",
+			"A GraphQL query is a JSON object, sent as "+wanted+"; the Content-Type is "+quote(sent)+".").allowing([]string{wanted})
+		p.Field = "Content-Type"
+		p.write(w, requestIDOf(w))
+		return
+	}
 	ctx, cancel := withTimeout(r.Context(), s.cfg.Timeout)
 	defer cancel()
 	r = r.WithContext(context.WithValue(ctx, askerKey{}, asker{grant, requestIDOf(w)}))
@@ -173,10 +183,14 @@ func (g graph) Freshness(ctx context.Context) (*graphql.Freshness, error) {
 	if err != nil {
 		return nil, err
 	}
-	fresh := newFreshness(view, g.server.cfg.Skew)
-	out := &graphql.Freshness{Topic: fresh.Topic, Partitions: []*graphql.Position{}}
+	who, _ := ctx.Value(askerKey{}).(asker)
+	fresh := newFreshness(view, g.server.cfg.Skew, who.grant)
+	out := &graphql.Freshness{Topic: view.Topic.Name, Partitions: []*graphql.Position{}}
 	if fresh.CompleteThrough != nil {
 		out.CompleteThrough = orNull(fresh.CompleteThrough.UTC().Format(time.RFC3339))
+	}
+	if fresh.logPositions == nil {
+		return out, nil
 	}
 	for _, p := range fresh.Partitions {
 		out.Partitions = append(out.Partitions, &graphql.Position{

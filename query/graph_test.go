@@ -100,6 +100,20 @@ func TestGraphQLRefuses(t *testing.T) {
 	if res, _ := call(t, "GET", url+"/graphql?query={freshness{topic}}", "one", ""); res.status != 405 {
 		t.Errorf("GET: %d", res.status)
 	}
+	for _, media := range []string{"", "text/plain", "application/graphql", "a/b/c"} {
+		res, text := call(t, "POST", url+"/graphql", "one", `{"query":"{freshness{topic}}"}`, "Content-Type", media)
+		if got := parse(t, text); res.status != 415 || got["code"] != "unsupported_media_type" || got["field"] != "Content-Type" ||
+			fmt.Sprint(got["allowed"]) != "[application/json]" {
+			t.Errorf("Content-Type %q: %d %s", media, res.status, text)
+		}
+	}
+	partitions := `{ freshness { partitions { position } } }`
+	if data, errs := graphAsk(t, url, "report", partitions); errs != "" || fmt.Sprint(data) != "map[freshness:map[partitions:[]]]" {
+		t.Errorf("a key without the scope admin sees %v %s", data, errs)
+	}
+	if data, errs := graphAsk(t, url, "one", partitions); errs != "" || !strings.Contains(fmt.Sprint(data), "position:") {
+		t.Errorf("a key with the scope admin sees %v %s", data, errs)
+	}
 }
 
 func TestGraphQLHidesTheStorage(t *testing.T) {

@@ -107,6 +107,7 @@ func (k *fixedKeys) Accounts() []access.Account {
 func newFixedKeys() *fixedKeys {
 	return &fixedKeys{grants: map[string]access.Grant{
 		"one": oneAdvertiser, "two": twoAdvertiser, "all": everyone,
+		"report": {KeyID: "report", Scopes: access.ScopeReport, Advertisers: []uint64{7}},
 		"ingest": {KeyID: "ingest", Scopes: access.ScopeIngest, All: true},
 	}}
 }

@@ -11,7 +11,6 @@ import (
 	"math/big"
 	"math/rand/v2"
 	"net/http"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,6 +23,7 @@ import (
 
 	"github.com/adtally/adtally/internal/testkit"
 	"github.com/adtally/adtally/proto"
+	"github.com/adtally/adtally/query/export"
 )
 
 // The oracle answers a request from the entries alone: it groups, adds up in
@@ -284,7 +284,7 @@ type oracle struct {
 }
 
 // question is a report whose answer must stay what it was.
-type question struct{ body, asOf, answer string }
+type question struct{ body, asOf, format, answer string }
 
 // ask asks random reports for the newest version.
 func (o *oracle) ask(t *testing.T, n int) {
@@ -324,22 +324,22 @@ func (o *oracle) ask(t *testing.T, n int) {
 		if haveText, wantText := pretty(have), pretty(want); haveText != wantText {
 			t.Fatalf("%s as of %v:\ngot\n%s\nwant\n%s", body, meta["as_of"], head(haveText, wantText), head(wantText, haveText))
 		}
-		o.asked = append(o.asked, question{body, meta["as_of"].(string), o.answer(t, body, meta["as_of"].(string))})
+		q := question{body: body, asOf: meta["as_of"].(string), format: export.Formats[o.rnd.IntN(len(export.Formats))]}
+		q.answer = o.answer(t, &q)
+		o.asked = append(o.asked, q)
 	}
 }
 
-// answer returns the text of an answer without how long it took.
-func (o *oracle) answer(t *testing.T, body, asOf string) string {
+// answer returns the bytes of an answer as of its version.
+func (o *oracle) answer(t *testing.T, q *question) string {
 	t.Helper()
-	pinned := strings.Replace(body, "{", `{"as_of":"`+asOf+`",`, 1)
-	res, text := call(t, "POST", o.url+"/v1/reports", "all", pinned)
+	pinned := strings.Replace(q.body, "{", `{"as_of":"`+q.asOf+`",`, 1)
+	res, text := call(t, "POST", o.url+"/v1/reports", "all", pinned, "Accept", q.format)
 	if res.status != http.StatusOK {
 		t.Fatalf("%s: %d %s", pinned, res.status, text)
 	}
-	return took.ReplaceAllString(string(text), "")
+	return string(text)
 }
-
-var took = regexp.MustCompile(`"query_ms":[0-9]+`)
 
 // again asks some of the earlier questions as of then.
 func (o *oracle) again(t *testing.T, n int) {
@@ -349,8 +349,8 @@ func (o *oracle) again(t *testing.T, n int) {
 	o.server.versions.mu.Unlock()
 	for range n {
 		q := o.asked[o.rnd.IntN(len(o.asked))]
-		if now := o.answer(t, q.body, q.asOf); now != q.answer {
-			t.Fatalf("%s as of %s:\nwas\n%s\nis\n%s", q.body, q.asOf, head(q.answer, now), head(now, q.answer))
+		if now := o.answer(t, &q); now != q.answer {
+			t.Fatalf("%s as of %s as %s:\nwas\n%q\nis\n%q", q.body, q.asOf, q.format, head(q.answer, now), head(now, q.answer))
 		}
 	}
 }

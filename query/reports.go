@@ -3,11 +3,13 @@ package query
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"math"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -166,7 +168,7 @@ func refused(r *limit.Refusal) *Problem {
 // cacheKey names an answer: tenant, request, page, format and version of the
 // books.
 func (r *Report) cacheKey(format string) cache.Key {
-	parts := []string{r.canonical(), format, r.view.Name, r.closed.UTC().Format(time.RFC3339)}
+	parts := []string{r.canonical(), format, r.view.Name, strconv.FormatBool(r.asOf != ""), r.closed.UTC().Format(time.RFC3339)}
 	if r.unique() {
 		// Sketches are no part of a version: what is new in them must be seen.
 		parts = append(parts, newRequestID())
@@ -204,6 +206,7 @@ func (s *Server) send(w http.ResponseWriter, answer *Answer, format string, key 
 	own := http.Header{}
 	answer.setHeaders(own, format)
 	maps.Copy(w.Header(), own)
+	w.Header().Set("Server-Timing", fmt.Sprintf("storage;dur=%.1f", float64(answer.shape.Meta.Took.Microseconds())/1000))
 	kept := &bounded{most: s.cache.Most()}
 	if err := answer.writeTo(io.MultiWriter(w, kept), format); err != nil {
 		return err
@@ -309,7 +312,7 @@ func (s *Server) getFreshness(w http.ResponseWriter, r *http.Request, grant acce
 		s.fail(w, r, timedOut(ctx, err))
 		return
 	}
-	fresh := newFreshness(view, s.cfg.Skew)
+	fresh := newFreshness(view, s.cfg.Skew, grant)
 	fresh.Closed = closed
 	writeJSONValue(w, fresh)
 }

@@ -1,8 +1,10 @@
 package query
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"strings"
 	"testing"
@@ -12,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/adtally/adtally/internal/testkit"
+	"github.com/adtally/adtally/query/export"
 )
 
 // pinned asks for a report as of a version.
@@ -79,6 +82,60 @@ func TestAsOf(t *testing.T) {
 	}
 	if status, got := pinned(t, fresh, "one", "1", ask); status != http.StatusOK || fmt.Sprint(got["totals"]) != "map[impressions:3]" {
 		t.Errorf("a version that is all rolled up: %d %v", status, got)
+	}
+}
+
+// An answer of several batches, first read from the ledger and then from rollups
+// of different cuts, is the same bytes in every format.
+func TestAsOfIsTheSameBytes(t *testing.T) {
+	l := newLedger(t, 2)
+	rnd := rand.New(rand.NewPCG(3, 4))
+	block := func(n int) {
+		rows := make([]entry, n)
+		for i := range rows {
+			rows[i] = entry{
+				Advertiser: 7, Minute: time.Date(2026, 11, 1+rnd.IntN(7), rnd.IntN(24), rnd.IntN(60), 0, 0, time.UTC), Type: uint8(1 + 2*rnd.IntN(2)),
+				IDs: [5]uint64{1 + rnd.Uint64N(25_000)}, Texts: [7]string{[]string{"US", "DE", "NP", ""}[rnd.IntN(4)]},
+				Net: rnd.Int64N(100), Duplicate: 1, Spend: rnd.Int64N(1e9),
+			}
+		}
+		l.Block(t, testLAT, testkit.Span{Partition: rnd.Int32N(2), Rows: rows})
+	}
+	ask := func(url, asOf, format string) []byte {
+		t.Helper()
+		body := with(`"as_of":"` + asOf + `","granularity":"day","dimensions":["campaign","country"],"metrics":["impressions","clicks","ctr","spend"],"limit":500000`)
+		res, text := call(t, "POST", url+"/v1/reports", "one", body, "Accept", format)
+		if res.status != http.StatusOK || !strings.HasPrefix(res.header.Get("Server-Timing"), "storage;dur=") {
+			t.Fatalf("%s: %d %.300s", format, res.status, text)
+		}
+		return text
+	}
+	block(60_000)
+	block(60_000)
+	url := serve(t, testConfig(), l.reader, newFixedKeys(), zerolog.Nop())
+	_, got := post(t, url, "one", with(`"metrics":["impressions"]`))
+	meta := got["meta"].(map[string]any)
+	if meta["query_ms"] == nil {
+		t.Errorf("an answer of the newest version does not say how long it took: %v", meta)
+	}
+	asOf := meta["as_of"].(string)
+	first := map[string][]byte{}
+	for _, format := range export.Formats {
+		first[format] = ask(url, asOf, format)
+	}
+	if rows := bytes.Count(first[export.CSV], []byte("\n")); rows < 70_000 {
+		t.Fatalf("the answer has %d rows, of several batches are wanted", rows)
+	}
+	c := l.compactor(t, nil)
+	for range 3 {
+		l.cut(t, c)
+		block(5000)
+		fresh := serve(t, testConfig(), l.reader, newFixedKeys(), zerolog.Nop()) // nothing is cached
+		for _, format := range export.Formats {
+			if now := ask(fresh, asOf, format); !bytes.Equal(now, first[format]) {
+				t.Errorf("%s: the answer has other bytes\nwas %q\nis  %q", format, head(string(first[format]), string(now)), head(string(now), string(first[format])))
+			}
+		}
 	}
 }
 

@@ -66,9 +66,13 @@ func New(format string, w io.Writer, shape *Shape) (Writer, error) {
 	case CSV:
 		return newCSV(w, shape), nil
 	case ArrowStream:
-		return newArrow(w, shape), nil
+		return &even{next: newArrow(w, shape)}, nil
 	case Parquet:
-		return newParquet(w, shape)
+		file, err := newParquet(w, shape)
+		if err != nil {
+			return nil, err
+		}
+		return &even{next: file}, nil
 	default:
 		return nil, fmt.Errorf("format %q: only %v are there", format, Formats)
 	}

@@ -116,8 +116,10 @@ func AppendMeta(dst []byte, m *Meta) []byte {
 	if m.NextCursor != "" {
 		text("next_cursor", m.NextCursor)
 	}
-	dst = append(dst, `,"query_ms":`...)
-	dst = strconv.AppendInt(dst, m.Took.Milliseconds(), 10)
+	if !m.Pinned {
+		dst = append(dst, `,"query_ms":`...)
+		dst = strconv.AppendInt(dst, m.Took.Milliseconds(), 10)
+	}
 	return append(dst, '}')
 }
 

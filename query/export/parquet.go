@@ -23,6 +23,9 @@ func newParquet(w io.Writer, shape *Shape) (*parquetWriter, error) {
 		parquet.WithCompression(compress.Codecs.Snappy), // every reader has it
 		parquet.WithVersion(parquet.V2_LATEST),
 		parquet.WithCreatedBy("adtally"),
+		// A chunk whose dictionary were given up had two encodings, and their order
+		// in the footer is that of a Go map.
+		parquet.WithDictionaryPageSizeLimit(1<<30),
 	)
 	// The underlying writer stays open, so its Close is hidden.
 	file, err := pqarrow.NewFileWriter(schema, struct{ io.Writer }{w}, props, pqarrow.NewArrowWriterProperties(pqarrow.WithStoreSchema()))

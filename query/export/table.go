@@ -90,6 +90,9 @@ type Meta struct {
 	NextCursor string
 	// Took is how long the storage took.
 	Took time.Duration
+	// Pinned says that the version was asked for by name: the answer is the same
+	// whenever it is asked, so Took is left out.
+	Pinned bool
 }
 
 // Through writes CompleteThrough, or nothing.
@@ -113,7 +116,9 @@ func (m *Meta) Pairs() []Pair {
 		{"advertiser", strconv.FormatUint(m.Advertiser, 10)},
 		{"rows", strconv.Itoa(m.Rows)},
 		{"truncated", strconv.FormatBool(m.Truncated)},
-		{"query-ms", strconv.FormatInt(m.Took.Milliseconds(), 10)},
+	}
+	if !m.Pinned {
+		pairs = append(pairs, Pair{"query-ms", strconv.FormatInt(m.Took.Milliseconds(), 10)})
 	}
 	if m.Currency != "" {
 		pairs = append(pairs, Pair{"currency", m.Currency})

@@ -29,9 +29,10 @@ type FilterInput struct {
 
 type Freshness struct {
 	// Null while some partition has no position.
-	CompleteThrough *string     `json:"completeThrough,omitempty"`
-	Topic           string      `json:"topic"`
-	Partitions      []*Position `json:"partitions"`
+	CompleteThrough *string `json:"completeThrough,omitempty"`
+	Topic           string  `json:"topic"`
+	// How far the log is counted; empty unless the key has the scope admin.
+	Partitions []*Position `json:"partitions"`
 }
 
 type Meta struct {
@@ -44,7 +45,8 @@ type Meta struct {
 	Rows            int64   `json:"rows"`
 	Truncated       bool    `json:"truncated"`
 	NextCursor      *string `json:"nextCursor,omitempty"`
-	QueryMs         int64   `json:"queryMs"`
+	// How long the storage took: the one field that differs between answers with one asOf.
+	QueryMs int64 `json:"queryMs"`
 }
 
 type OrderInput struct {
