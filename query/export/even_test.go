@@ -24,8 +24,11 @@ func TestEvenBatches(t *testing.T) {
 		}
 		n := to - from
 		b := &Batch{Rows: n, Vectors: []Vector{
-			{Ints: make([]int64, n)}, {IDs: campaigns[from:to]}, {Dict: dict, Index: make([]int32, n)},
-			{Decimals: make([]Number, n)}, {Dict: []string{"provisional"}},
+			{Ints: make([]int64, n)},
+			{IDs: campaigns[from:to]},
+			{Dict: dict, Index: make([]int32, n)},
+			{Decimals: make([]Number, n)},
+			{Dict: []string{"provisional"}},
 		}}
 		for i := range n {
 			b.Vectors[0].Ints[i] = int64(from + i)
