@@ -216,7 +216,13 @@ func tail(ctx context.Context, l *lab) error {
 }
 
 // lag adds an hour's rows that no cut has: sixty blocks, as of a minute each.
+// Data that was kept has them already.
 func (b *books) lag(ctx context.Context, rows int) error {
+	var behind uint64
+	err := b.writer.QueryRow(ctx, fmt.Sprintf("SELECT count() FROM ledger WHERE advertiser = 0 AND b_start >= %d", days)).Scan(&behind)
+	if err != nil || behind > 0 {
+		return err
+	}
 	for minute := range 60 {
 		at := firstDay.AddDate(0, 0, days).Add(time.Duration(minute) * time.Minute)
 		offset := days + minute
