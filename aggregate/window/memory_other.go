@@ -2,6 +2,6 @@
 
 package window
 
-func makeEntries(n int) []entry { return make([]entry, n) }
+func makeLines(n int) []line { return make([]line, n) }
 
-func freeEntries([]entry) {}
+func freeLines([]line) {}

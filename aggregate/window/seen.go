@@ -3,6 +3,7 @@ package window
 import (
 	"math"
 	"math/bits"
+	"slices"
 
 	"github.com/adtally/adtally/proto"
 )
@@ -15,8 +16,8 @@ const never = math.MinInt64
 // its last payload. Ids are kept a little longer than they can matter; what
 // decides is the step.
 //
-// The set is 64 segments by hash, so that growing one, by a tenth, needs little
-// memory beside it. A segment is open addressing over lines of four entries in
+// The set is 64 segments by hash, so that growing one needs little memory beside
+// it. A segment is open addressing over lines of four entries in
 // the order of the hash. An entry that has expired is overwritten by the next
 // one that comes by; it is never emptied, as walks go on until an empty entry.
 type seen struct {
@@ -29,13 +30,19 @@ type seen struct {
 	segments [segments]segment
 	// swept is the segment whose expired entries were marked last.
 	swept int
-	// moving holds the entries of a segment that is rebuilt.
-	moving []entry
+	// spare is an empty table: the next segment that grows moves into it and
+	// leaves its own.
+	spare []line
+	// filled is how many entries each line of a table has that is being filled.
+	filled []uint8
 }
 
 // entry is an id that was seen: 104 bits of its fingerprint, of which the
 // segment has 6 more; 16 bits of payload; and the step, modulo 254, plus one.
 type entry struct{ a, b uint64 }
+
+// line is a cache line of entries. They fill from the left.
+type line [lineEntries]entry
 
 const (
 	segments    = 64
@@ -57,7 +64,7 @@ type fingerprint struct {
 
 // segment is a part of the set.
 type segment struct {
-	mem   []entry
+	mem   []line
 	lines uint32 // in use of mem
 	used  int    // entries that are not empty
 }
@@ -94,8 +101,8 @@ func (s *seen) touch(f fingerprint) uint64 {
 	if g.lines == 0 {
 		return 0
 	}
-	at := int(g.home(f.a)) * lineEntries
-	return g.mem[at].a + g.mem[min(at+lineEntries, len(g.mem)-1)].a
+	at := int(g.home(f.a))
+	return g.mem[at][0].a + g.mem[min(at+1, len(g.mem)-1)][0].a
 }
 
 // find returns the entry of f, or where it may be put: an expired entry on the
@@ -106,9 +113,9 @@ func (s *seen) find(f fingerprint) (e *entry, known bool) {
 		return nil, false
 	}
 	home := g.home(f.a)
-	line := home
+	at := home
 	for {
-		l := (*[lineEntries]entry)(g.mem[line*lineEntries:])
+		l := &g.mem[at]
 		if l[0].a == f.a || l[1].a == f.a || l[2].a == f.a || l[3].a == f.a {
 			for i := range l {
 				if l[i].a == f.a && l[i].b>>idShift == f.b>>idShift && l[i].b != 0 {
@@ -116,31 +123,31 @@ func (s *seen) find(f fingerprint) (e *entry, known bool) {
 				}
 			}
 		}
-		if l[lineEntries-1].b == 0 { // lines fill from the left and are never emptied
+		if l[lineEntries-1].b == 0 { // lines are never emptied
 			break
 		}
-		if line++; line == g.lines {
-			line = 0
+		if at++; at == g.lines {
+			at = 0
 		}
 	}
-	return s.free(g, home, line), false
+	return s.free(g, home, at), false
 }
 
 // free returns the first entry from the line home to last that has expired or is
 // empty.
 func (s *seen) free(g *segment, home, last uint32) *entry {
-	for line := home; ; {
-		l := (*[lineEntries]entry)(g.mem[line*lineEntries:])
+	for at := home; ; {
+		l := &g.mem[at]
 		for i := range l {
 			if s.expired[uint8(l[i].b)] {
 				return &l[i]
 			}
 		}
-		if line == last {
+		if at == last {
 			panic("BUG: the walk ended at a full line")
 		}
-		if line++; line == g.lines {
-			line = 0
+		if at++; at == g.lines {
+			at = 0
 		}
 	}
 }
@@ -224,7 +231,7 @@ func (s *seen) room(f fingerprint, e *entry) *entry {
 	if e != nil && e.b != 0 {
 		return e // an expired one
 	}
-	if 100*(g.used+1) > 92*int(g.lines)*lineEntries {
+	if 100*(g.used+1) > fullest*int(g.lines)*lineEntries {
 		s.rebuild(g)
 		e, _ = s.find(f)
 	}
@@ -232,55 +239,60 @@ func (s *seen) room(f fingerprint, e *entry) *entry {
 	return e
 }
 
-// rebuild drops what has expired, and makes the segment so large that it is 84 %
-// full. At 92 % it is rebuilt again.
+// A segment that is fullest percent full is rebuilt so that it is roomy percent
+// full: closer together, ids would take less memory and move more often.
+const (
+	fullest  = 94
+	roomy    = 82
+	minLines = 4
+)
+
+// rebuild drops what has expired and moves the rest into the spare table. It
+// lies nearly in the order of its homes, so reading and writing go forward.
 func (s *seen) rebuild(g *segment) {
-	s.moving = s.moving[:0]
-	old := g.mem[:int(g.lines)*lineEntries]
+	old := g.mem[:g.lines]
+	g.used = s.kept(old)
+	g.lines = uint32(max((g.used+1)*100/(roomy*lineEntries)+1, minLines))
+	if len(s.spare) < int(g.lines) {
+		freeLines(s.spare)
+		s.spare = makeLines(2 * int(g.lines))
+	}
+	left := g.mem
+	g.mem = s.spare
+	s.fill(g, old)
+	clear(old)
+	s.spare = left
+}
+
+// kept counts the entries that have not expired.
+func (s *seen) kept(lines []line) (n int) {
+	for i := range lines {
+		for _, e := range lines[i] {
+			if !s.expired[uint8(e.b)] {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// fill puts the entries of old that have not expired into the empty segment g.
+func (s *seen) fill(g *segment, old []line) {
+	s.filled = slices.Grow(s.filled[:0], int(g.lines))[:g.lines]
+	clear(s.filled)
 	for i := range old {
-		if !s.expired[uint8(old[i].b)] {
-			s.moving = append(s.moving, old[i])
-		}
-	}
-	g.used = len(s.moving)
-	lines := (g.used+1)*100/(84*lineEntries) + 1
-	if need := lines * lineEntries; need > len(g.mem) {
-		freeEntries(g.mem)
-		g.mem = makeEntries(2 * need)
-	} else {
-		clear(old)
-	}
-	g.lines = uint32(lines)
-	g.fill(s.moving)
-}
-
-// fill puts entries into the empty segment. They come nearly in the order of
-// their homes, so most go right behind the one before: run and end bound the
-// entries that lie there without a gap.
-func (g *segment) fill(entries []entry) {
-	run, end := 0, 0
-	for i := range entries {
-		home := int(g.home(entries[i].a)) * lineEntries
-		if home < run || home > end {
-			run, end = home, home
-		}
-		if end < int(g.lines)*lineEntries && g.mem[end].b == 0 {
-			g.mem[end] = entries[i]
-			end++
-		} else {
-			*g.empty(home) = entries[i]
-		}
-	}
-}
-
-// empty returns the first empty entry from home on.
-func (g *segment) empty(home int) *entry {
-	for at := home; ; at++ {
-		if at == int(g.lines)*lineEntries {
-			at = 0
-		}
-		if g.mem[at].b == 0 {
-			return &g.mem[at]
+		for _, e := range old[i] {
+			if s.expired[uint8(e.b)] {
+				continue
+			}
+			at := g.home(e.a)
+			for s.filled[at] == lineEntries {
+				if at++; at == g.lines {
+					at = 0
+				}
+			}
+			g.mem[at][s.filled[at]] = e
+			s.filled[at]++
 		}
 	}
 }
@@ -306,14 +318,12 @@ func (s *seen) advance(step int64) {
 // sweep marks what expires before its stamp would come round again: every
 // segment is swept once in 64 steps, and no id is kept for more than 190.
 func (s *seen) sweep(g *segment, passed int64) {
-	entries := g.mem[:int(g.lines)*lineEntries]
-	for i := range entries {
-		e := &entries[i]
-		if e.b == 0 {
-			continue
-		}
-		if s.age(e) > s.keep-passed {
-			e.b = e.b&^(1<<stampBits-1) | dead
+	lines := g.mem[:g.lines]
+	for i := range lines {
+		for j := range lines[i] {
+			if e := &lines[i][j]; e.b != 0 && s.age(e) > s.keep-passed {
+				e.b = e.b&^(1<<stampBits-1) | dead
+			}
 		}
 	}
 }
@@ -321,7 +331,9 @@ func (s *seen) sweep(g *segment, passed int64) {
 // close gives the memory back.
 func (s *seen) close() {
 	for i := range s.segments {
-		freeEntries(s.segments[i].mem)
+		freeLines(s.segments[i].mem)
 		s.segments[i] = segment{}
 	}
+	freeLines(s.spare)
+	s.spare = nil
 }

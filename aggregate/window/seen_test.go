@@ -84,8 +84,10 @@ func (s *seen) len() int {
 	for i := range s.segments {
 		mem := s.segments[i].mem
 		for at := range mem {
-			if mem[at].b != 0 && s.age(&mem[at]) <= s.keep {
-				n++
+			for _, e := range mem[at] {
+				if e.b != 0 && s.age(&e) <= s.keep {
+					n++
+				}
 			}
 		}
 	}

@@ -179,6 +179,22 @@ func BenchmarkFold(b *testing.B) {
 	}
 }
 
+// BenchmarkRemember reads a log again into an empty state, as after a restart.
+func BenchmarkRemember(b *testing.B) {
+	const events = 1 << 19
+	t := newTraffic(b, trafficEvents, 388_000)
+	b.ReportAllocs()
+	m := newMeter(b)
+	for b.Loop() {
+		state := NewState(Defaults(), ignore{})
+		for range events / len(t.batch) {
+			state.FoldBatch(t.next(), nil)
+		}
+		state.Close()
+	}
+	m.perEvent(b.N * events)
+}
+
 // bareLoop decodes events and counts them per cell, in batches that touch the
 // lines first: the least that any aggregation does.
 type bareLoop struct {
