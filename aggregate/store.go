@@ -116,7 +116,7 @@ type Users struct {
 	Country, Device      string
 	// Quarter is the beginning of the quarter of an hour, in seconds since 1970.
 	Quarter int64
-	// Hashes are the users, without repeats.
+	// Hashes are the users; some may be there more than once.
 	Hashes []uint64
 }
 

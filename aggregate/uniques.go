@@ -33,20 +33,38 @@ type uniques struct {
 	store Uniques
 	log   zerolog.Logger
 
-	mu sync.Mutex
-	userCells
-	// places are the cells of the rows of the delta that is being added.
-	places []int32
+	mu      sync.Mutex
+	waiting *userCells
+	// spare has the memory of the last write.
+	spare *userCells
+	// cells and places are, plus one, the cells of the rows and the places of the
+	// sets of texts of the delta that is being added.
+	cells, places []int32
 
 	written, dropped *metrics.Counter
 }
 
-// userCells are users by cell: the cells, and which of them saw whom.
+// userCells are users by cell. Nothing in it that grows with the traffic has
+// pointers.
 type userCells struct {
-	index map[cellOf]int32
-	cells []cellOf
-	views []view
+	cells map[cellOf]int32
+	// places are the countries and devices of cells, and texts what they are
+	// called.
+	places map[placeOf]int32
+	texts  []placeOf
+	// views stand in chunks, so that none is copied when there are more.
+	views [][]view
+	n     int
 }
+
+// cellOf is a cell of table uniques. place is a number of userCells.places.
+type cellOf struct {
+	advertiser, campaign uint64
+	quarter              int64
+	place                int32
+}
+
+type placeOf struct{ country, device string }
 
 // view says that the user saw something of the cell with that number.
 type view struct {
@@ -54,43 +72,79 @@ type view struct {
 	cell int32
 }
 
-// cell returns the number of a cell. c's texts are copied.
-func (u *userCells) cell(c cellOf) int32 {
-	at, known := u.index[c]
+// chunkViews is the number of views that memory is taken for at a time.
+const chunkViews = 1 << 14
+
+func newUserCells() *userCells {
+	return &userCells{cells: make(map[cellOf]int32), places: make(map[placeOf]int32)}
+}
+
+// place returns the number of a country and device. The texts are copied.
+func (u *userCells) place(country, device string) int32 {
+	at, known := u.places[placeOf{country, device}]
 	if !known {
-		if u.index == nil {
-			u.index = make(map[cellOf]int32)
-		}
-		c.country, c.device = strings.Clone(c.country), strings.Clone(c.device)
-		at = int32(len(u.cells))
-		u.index[c] = at
-		u.cells = append(u.cells, c)
+		at = int32(len(u.texts))
+		p := placeOf{strings.Clone(country), strings.Clone(device)}
+		u.places[p] = at
+		u.texts = append(u.texts, p)
 	}
 	return at
 }
 
-// list returns each cell with its users, each of them once.
+// cell returns the number of a cell.
+func (u *userCells) cell(c cellOf) int32 {
+	at, known := u.cells[c]
+	if !known {
+		at = int32(len(u.cells))
+		u.cells[c] = at
+	}
+	return at
+}
+
+func (u *userCells) add(v view) {
+	at := u.n / chunkViews
+	if at == len(u.views) {
+		u.views = append(u.views, make([]view, 0, chunkViews))
+	}
+	u.views[at] = append(u.views[at], v)
+	u.n++
+}
+
+// reset empties u and keeps its memory.
+func (u *userCells) reset() {
+	clear(u.cells)
+	clear(u.places)
+	clear(u.texts)
+	u.texts, u.n = u.texts[:0], 0
+	for i := range u.views {
+		u.views[i] = u.views[i][:0]
+	}
+}
+
+// list returns each cell with its users, in no order.
 func (u *userCells) list() []Users {
 	ends := make([]int, len(u.cells)+1)
-	for _, v := range u.views {
-		ends[v.cell+1]++
+	for _, chunk := range u.views {
+		for _, v := range chunk {
+			ends[v.cell+1]++
+		}
 	}
-	for i := range u.cells {
+	for i := range len(u.cells) {
 		ends[i+1] += ends[i]
 	}
-	hashes := make([]uint64, len(u.views))
-	next := slices.Clone(ends)
-	for _, v := range u.views {
-		hashes[next[v.cell]] = v.user
-		next[v.cell]++
-	}
 	list := make([]Users, len(u.cells))
-	for i, c := range u.cells {
-		of := hashes[ends[i]:ends[i+1]]
-		slices.Sort(of)
+	hashes := make([]uint64, u.n)
+	for c, i := range u.cells {
+		at := u.texts[c.place]
 		list[i] = Users{
-			Advertiser: c.advertiser, Campaign: c.campaign, Country: c.country, Device: c.device, Quarter: c.quarter,
-			Hashes: slices.Compact(of),
+			Advertiser: c.advertiser, Campaign: c.campaign, Country: at.country, Device: at.device, Quarter: c.quarter,
+			Hashes: hashes[ends[i]:ends[i+1]],
+		}
+	}
+	for _, chunk := range u.views {
+		for _, v := range chunk {
+			hashes[ends[v.cell]] = v.user
+			ends[v.cell]++
 		}
 	}
 	return list
@@ -98,7 +152,7 @@ func (u *userCells) list() []Users {
 
 func newUniques(store Uniques, log zerolog.Logger, set *metrics.Set) *uniques {
 	return &uniques{
-		store: store, log: log,
+		store: store, log: log, waiting: newUserCells(), spare: newUserCells(),
 		written: set.NewCounter("adtally_aggregate_users_written_total"),
 		dropped: set.NewCounter("adtally_aggregate_users_dropped_total"),
 	}
@@ -112,25 +166,40 @@ func (u *uniques) add(d *window.Delta) {
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	const unknown = -1
-	u.places = slices.Grow(u.places[:0], d.Len())[:d.Len()]
-	for i := range u.places {
-		u.places[i] = unknown
-	}
-	var row window.Row
+	u.cells, u.places = zeroed(u.cells, d.Len()), u.places[:0]
 	for i, of := range users {
-		if len(u.views) >= maxUsers {
+		if u.waiting.n >= maxUsers {
 			u.dropped.Add(len(users) - i)
 			return
 		}
-		at := u.places[of.Row]
-		if at == unknown {
-			d.Row(int(of.Row), &row)
-			at = u.cell(cellOf{row.Advertiser, row.Campaign, row.Country, row.Device, row.Minute / 15 * 15 * 60})
-			u.places[of.Row] = at
+		at := &u.cells[of.Row]
+		if *at == 0 {
+			*at = u.cell(d, int(of.Row)) + 1
 		}
-		u.views = append(u.views, view{of.User, at})
+		u.waiting.add(view{of.User, *at - 1})
 	}
+}
+
+// cell returns the cell that the row counts in. Each set of texts of a delta is
+// looked up once.
+func (u *uniques) cell(d *window.Delta, row int) int32 {
+	var r window.Row
+	d.Row(row, &r)
+	set := int(d.Texts(row))
+	if set >= len(u.places) {
+		u.places = append(u.places, make([]int32, set+1-len(u.places))...)
+	}
+	if u.places[set] == 0 {
+		u.places[set] = u.waiting.place(r.Country, r.Device) + 1
+	}
+	return u.waiting.cell(cellOf{r.Advertiser, r.Campaign, r.Minute / 15 * 15 * 60, u.places[set] - 1})
+}
+
+// zeroed returns s with n zeros.
+func zeroed(s []int32, n int) []int32 {
+	s = slices.Grow(s[:0], n)[:n]
+	clear(s)
+	return s
 }
 
 // run writes until ctx is done, and then what is left.
@@ -151,37 +220,33 @@ func (u *uniques) run(ctx context.Context) {
 // write writes what waits; what cannot be written waits on.
 func (u *uniques) write() {
 	u.mu.Lock()
-	taken := u.userCells
-	u.userCells = userCells{}
-	u.mu.Unlock()
-	n := len(taken.views)
+	n := u.waiting.n
 	if n == 0 {
+		u.mu.Unlock()
 		return
 	}
+	taken := u.waiting
+	u.waiting = u.spare
+	u.mu.Unlock()
 	list := taken.list()
 	ctx, cancel := context.WithTimeout(context.Background(), queryTimeout)
 	defer cancel()
 	err := u.store.InsertUsers(ctx, list)
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	taken.reset()
+	u.spare = taken
 	if err == nil {
 		u.written.Add(n)
 		return
 	}
 	u.log.Warn().Err(err).Int("users", n).Msg("unique users not written yet")
-	u.mu.Lock()
-	defer u.mu.Unlock()
 	for _, c := range list {
-		at := u.cell(cellOf{c.Advertiser, c.Campaign, c.Country, c.Device, c.Quarter})
+		at := u.waiting.cell(cellOf{c.Advertiser, c.Campaign, c.Quarter, u.waiting.place(c.Country, c.Device)})
 		for _, user := range c.Hashes {
-			u.views = append(u.views, view{user, at})
+			u.waiting.add(view{user, at})
 		}
 	}
-}
-
-// cellOf is a cell of table uniques.
-type cellOf struct {
-	advertiser, campaign uint64
-	country, device      string
-	quarter              int64
 }
 
 // InsertUsers implements Uniques.

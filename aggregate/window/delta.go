@@ -115,6 +115,10 @@ func (d *Delta) Row(i int, r *Row) {
 	r.Gross = r.Net + r.Duplicate + r.Invalid + r.Orphan
 }
 
+// Texts returns the number of the set of texts of row i: rows of d with the same
+// number have the same texts. Numbers count from 0.
+func (d *Delta) Texts(i int) uint32 { return d.at(i).texts }
+
 // Users lists the users of net impressions, an entry for each impression whose
 // user is known. It belongs to d and is valid until its next change.
 func (d *Delta) Users() []UserOf { return d.users }
