@@ -2,12 +2,12 @@ package aggregate
 
 import (
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
 
 	"github.com/adtally/adtally/aggregate/window"
+	"github.com/adtally/adtally/internal/clickhouse"
 )
 
 // column is one column of the ledger: its name, how to take its values from
@@ -15,9 +15,9 @@ import (
 type column struct {
 	name   string
 	begin  func(m *markOf) // set by columns that are the same for a whole span
-	rows   func(rows []window.Row)
+	rows   func(c *chunk)
 	mark   func(m *markOf)
-	values func() any
+	values clickhouse.ColumnValues
 	// reset empties the column and makes room for that many values.
 	reset func(n int)
 }
@@ -28,64 +28,93 @@ type markOf struct {
 	span   *Span
 	totals window.Totals
 	// began is the second of broker time in which the block begins.
-	began int64
-	day   time.Time
+	began clickhouse.Second
+	day   clickhouse.Day
 }
 
 // chunkRows is the number of rows that are taken apart at a time: few enough
 // for the cache of a core, as every column reads them again.
 const chunkRows = 256
 
+// chunk are some rows of a span, and the codes of their texts.
+type chunk struct {
+	rows  []window.Row
+	texts []uint32
+}
+
 // ledgerColumns turns blocks into columns. The memory is kept from block to
 // block; it belongs to one goroutine.
 type ledgerColumns struct {
 	list  []column
-	query string
-	chunk [chunkRows]window.Row
+	named []clickhouse.NamedColumn
+	rows  [chunkRows]window.Row
+	texts [chunkRows]uint32
 }
 
 // ofRow is a column whose value is a field of the row; marks hold none.
-func ofRow[T any](name string, get func(r *window.Row) T) column {
-	var values []T
+func ofRow[T clickhouse.Scalar](name string, get func(r *window.Row) T) column {
+	c := new(clickhouse.Fixed[T])
 	return column{
-		name: name,
-		rows: func(rows []window.Row) {
-			for i := range rows {
-				values = append(values, get(&rows[i]))
+		name: name, values: c,
+		rows: func(of *chunk) {
+			for i := range of.rows {
+				c.Values = append(c.Values, get(&of.rows[i]))
 			}
 		},
-		mark:   func(*markOf) { values = zeros(values, 1) },
-		values: func() any { return values },
+		mark:  func(*markOf) { c.Values = zeros(c.Values, 1) },
+		reset: func(n int) { c.Values = slices.Grow(c.Values[:0], n) },
+	}
+}
+
+// ofText is a column whose value is a text of the row; marks hold none. Each set
+// of texts of a span is looked up once.
+func ofText(name string, get func(r *window.Row) string) column {
+	c := new(clickhouse.Coded)
+	// places are those of the sets in the dictionary, plus one.
+	var places []uint32
+	return column{
+		name: name, values: c,
+		begin: func(*markOf) { places = places[:0] },
+		rows: func(of *chunk) {
+			for i, set := range of.texts {
+				if int(set) >= len(places) {
+					places = zeros(places, int(set)+1-len(places))
+				}
+				if places[set] == 0 {
+					places[set] = c.Place(get(&of.rows[i])) + 1
+				}
+				c.Keys = append(c.Keys, places[set]-1)
+			}
+		},
+		mark: func(*markOf) { c.Keys = append(c.Keys, c.Place("")) },
 		reset: func(n int) {
-			clear(values) // lets go of texts
-			values = slices.Grow(values[:0], n)
+			c.Reset()
+			c.Keys = slices.Grow(c.Keys, n)
 		},
 	}
 }
 
 // ofSpan is a column whose value is the same for every row of a span.
-func ofSpan[T any](name string, get func(m *markOf) T) column {
-	var values []T
+func ofSpan[T clickhouse.Scalar](name string, get func(m *markOf) T) column {
+	c := new(clickhouse.Fixed[T])
 	var current T
 	return column{
-		name:   name,
-		begin:  func(m *markOf) { current = get(m) },
-		rows:   func(rows []window.Row) { values = repeat(values, current, len(rows)) },
-		mark:   func(*markOf) { values = append(values, current) },
-		values: func() any { return values },
-		reset:  func(n int) { values = slices.Grow(values[:0], n) },
+		name: name, values: c,
+		begin: func(m *markOf) { current = get(m) },
+		rows:  func(of *chunk) { c.Values = repeat(c.Values, current, len(of.rows)) },
+		mark:  func(*markOf) { c.Values = append(c.Values, current) },
+		reset: func(n int) { c.Values = slices.Grow(c.Values[:0], n) },
 	}
 }
 
 // ofMark is a column that only marks fill; rows hold none.
-func ofMark[T any](name string, get func(m *markOf) T) column {
-	var values []T
+func ofMark[T clickhouse.Scalar](name string, get func(m *markOf) T) column {
+	c := new(clickhouse.Fixed[T])
 	return column{
-		name:   name,
-		rows:   func(rows []window.Row) { values = zeros(values, len(rows)) },
-		mark:   func(m *markOf) { values = append(values, get(m)) },
-		values: func() any { return values },
-		reset:  func(n int) { values = slices.Grow(values[:0], n) },
+		name: name, values: c,
+		rows:  func(of *chunk) { c.Values = zeros(c.Values, len(of.rows)) },
+		mark:  func(m *markOf) { c.Values = append(c.Values, get(m)) },
+		reset: func(n int) { c.Values = slices.Grow(c.Values[:0], n) },
 	}
 }
 
@@ -109,20 +138,20 @@ func repeat[T any](values []T, v T, n int) []T {
 func newColumns() []column {
 	return []column{
 		ofRow("advertiser", func(r *window.Row) uint64 { return r.Advertiser }),
-		ofRow("minute", func(r *window.Row) int64 { return r.Minute * 60 }),
+		ofRow("minute", func(r *window.Row) clickhouse.Second { return clickhouse.Second(r.Minute * 60) }),
 		ofRow("event_type", func(r *window.Row) uint8 { return uint8(r.Type) }),
 		ofRow("campaign", func(r *window.Row) uint64 { return r.Campaign }),
 		ofRow("ad_group", func(r *window.Row) uint64 { return r.AdGroup }),
 		ofRow("creative", func(r *window.Row) uint64 { return r.Creative }),
 		ofRow("placement", func(r *window.Row) uint64 { return r.Placement }),
 		ofRow("publisher", func(r *window.Row) uint64 { return r.Publisher }),
-		ofRow("country", func(r *window.Row) string { return r.Country }),
-		ofRow("region", func(r *window.Row) string { return r.Region }),
-		ofRow("device", func(r *window.Row) string { return r.Device }),
-		ofRow("os", func(r *window.Row) string { return r.OS }),
-		ofRow("browser", func(r *window.Row) string { return r.Browser }),
-		ofRow("variant", func(r *window.Row) string { return r.Variant }),
-		ofRow("currency", func(r *window.Row) string { return r.Currency }),
+		ofText("country", func(r *window.Row) string { return r.Country }),
+		ofText("region", func(r *window.Row) string { return r.Region }),
+		ofText("device", func(r *window.Row) string { return r.Device }),
+		ofText("os", func(r *window.Row) string { return r.OS }),
+		ofText("browser", func(r *window.Row) string { return r.Browser }),
+		ofText("variant", func(r *window.Row) string { return r.Variant }),
+		ofText("currency", func(r *window.Row) string { return r.Currency }),
 		ofRow("invalid_flags", func(r *window.Row) uint32 { return uint32(r.Flags) }),
 		ofRow("gross", func(r *window.Row) int64 { return r.Gross }),
 		ofRow("net", func(r *window.Row) int64 { return r.Net }),
@@ -138,12 +167,12 @@ func newColumns() []column {
 		ofSpan("leader_epoch", func(m *markOf) int32 { return m.span.Epoch }),
 		ofSpan("lineage", func(m *markOf) uint32 { return m.block.Topic.Lineage }),
 		ofSpan("code_version", func(*markOf) uint32 { return window.CodeVersion }),
-		ofSpan("lat_day", func(m *markOf) time.Time { return m.day }),
+		ofSpan("lat_day", func(m *markOf) clickhouse.Day { return m.day }),
 		ofMark("mark_rows", func(m *markOf) uint32 { return uint32(m.totals.Rows) }),
 		ofMark("mark_gross", func(m *markOf) int64 { return m.totals.Gross }),
 		ofMark("mark_net", func(m *markOf) int64 { return m.totals.Net }),
 		ofMark("mark_spend_nanos", func(m *markOf) int64 { return m.totals.SpendNanos }),
-		ofMark("mark_lat", func(m *markOf) int64 { return m.span.LastLAT }),
+		ofMark("mark_lat", func(m *markOf) clickhouse.Milli { return clickhouse.Milli(m.span.LastLAT) }),
 		ofMark("mark_version", func(*markOf) uint8 { return markVersion }),
 		ofMark("mark_records", func(m *markOf) int64 { return m.span.End - m.span.Start }),
 		ofMark("mark_ticks", func(m *markOf) int64 { return m.totals.Ticks }),
@@ -153,28 +182,31 @@ func newColumns() []column {
 		ofMark("mark_orphan", func(m *markOf) int64 { return m.totals.Orphan }),
 		ofMark("mark_synthetic", func(m *markOf) int64 { return m.totals.Synthetic }),
 		ofMark("mark_pending", func(m *markOf) int64 { return m.totals.Pending }),
-		ofSpan("block_lat", func(m *markOf) int64 { return m.began }),
+		ofSpan("block_lat", func(m *markOf) clickhouse.Second { return m.began }),
 	}
 }
 
 // markVersion says which control totals a mark has: 1 has all of migration 0003.
 const markVersion = 1
 
-// insert returns the INSERT statement with the columns in their order.
-func (c *ledgerColumns) insert() string {
+// daySeconds are the seconds of a day.
+const daySeconds = 24 * 60 * 60
+
+// names returns the columns in the order of the table; fill changes their values.
+func (c *ledgerColumns) names() []clickhouse.NamedColumn {
 	if c.list == nil {
 		c.list = newColumns()
-		names := make([]string, len(c.list))
-		for i := range c.list {
-			names[i] = c.list[i].name
+		for _, column := range c.list {
+			c.named = append(c.named, clickhouse.NamedColumn{Name: column.name, Values: column.values})
 		}
-		c.query = "INSERT INTO ledger (" + strings.Join(names, ", ") + ")"
 	}
-	return c.query
+	return c.named
 }
 
-// fill holds exactly b afterwards: each span's rows and its mark.
-func (c *ledgerColumns) fill(b *Block) {
+// fill returns the columns with exactly b in them: each span's rows and its mark.
+// They are valid until the next call.
+func (c *ledgerColumns) fill(b *Block) []clickhouse.NamedColumn {
+	named := c.names()
 	rows := 0
 	for _, s := range b.Spans {
 		rows += s.Delta.Len() + 1
@@ -183,10 +215,11 @@ func (c *ledgerColumns) fill(b *Block) {
 		c.list[i].reset(rows)
 	}
 	first := b.Spans[0].FirstLAT
-	m := markOf{block: b, began: first / 1000, day: latDay(first)}
+	m := markOf{block: b, began: clickhouse.Second(first / 1000), day: clickhouse.Day(latDay(first).Unix() / daySeconds)}
 	for _, m.span = range b.Spans {
 		c.addSpan(&m)
 	}
+	return named
 }
 
 func (c *ledgerColumns) addSpan(m *markOf) {
@@ -197,12 +230,14 @@ func (c *ledgerColumns) addSpan(m *markOf) {
 		}
 	}
 	for from := 0; from < m.span.Delta.Len(); from += chunkRows {
-		rows := c.chunk[:min(chunkRows, m.span.Delta.Len()-from)]
-		for i := range rows {
-			m.span.Delta.Row(from+i, &rows[i])
+		n := min(chunkRows, m.span.Delta.Len()-from)
+		of := chunk{c.rows[:n], c.texts[:n]}
+		for i := range n {
+			m.span.Delta.Row(from+i, &of.rows[i])
+			of.texts[i] = m.span.Delta.Texts(from + i)
 		}
 		for i := range c.list {
-			c.list[i].rows(rows)
+			c.list[i].rows(&of)
 		}
 	}
 	for i := range c.list {

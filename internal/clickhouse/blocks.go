@@ -20,6 +20,10 @@ type Conn interface {
 	driver.Conn
 	// Blocks runs a SELECT and hands over its answer block by block, as columns.
 	Blocks(ctx context.Context, q BlockQuery) error
+	// Insert writes one block of columns. If the server closed an idle connection
+	// the statement is sent again, but never after Open. After an error the
+	// outcome is unknown, unless it is Open's.
+	Insert(ctx context.Context, in BlockInsert) error
 }
 
 // BlockQuery is a SELECT whose answer is read as columns.
@@ -255,12 +259,17 @@ func (c *conn) Blocks(ctx context.Context, q BlockQuery) error {
 		return err
 	}
 	got := false
-	query := q.query(func() { got = true })
-	// Each failure before a block may be a connection that the server closed
-	// while it was idle; a fresh one comes after at most all of those.
+	return c.do(ctx, pool, q.query(func() { got = true }), &got)
+}
+
+// do runs the query, again and again if connections turn out to be closed, until
+// begun is set.
+func (c *conn) do(ctx context.Context, pool *chpool.Pool, query ch.Query, begun *bool) error {
+	// Each failure before that may be a connection that the server closed while it
+	// was idle; a fresh one comes after at most all of those.
 	for attempt := 0; ; attempt++ {
 		err := doOnce(ctx, pool, query)
-		if err == nil || ctx.Err() != nil || got || attempt >= c.cfg.MaxConns {
+		if err == nil || ctx.Err() != nil || *begun || attempt >= c.cfg.MaxConns {
 			return asException(err)
 		}
 		if stale := (*net.OpError)(nil); ch.IsException(err) || errors.As(err, &stale) && stale.Op == "dial" {
@@ -283,8 +292,8 @@ func doOnce(ctx context.Context, pool *chpool.Pool, q ch.Query) error {
 	switch {
 	case !stop():
 		closing.Do(func() {}) // waits for the closing that ctx began
-	case err != nil && !ch.IsException(err):
-		shut()
+	case err != nil && (len(q.Input) > 0 || !ch.IsException(err)):
+		shut() // it may be in the middle of a block
 	default:
 		client.Release()
 	}
