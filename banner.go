@@ -1,7 +1,10 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
+	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -64,6 +67,14 @@ const firstCurrency = "USD"
 
 func loopbackURL(port int) string { return fmt.Sprintf("http://127.0.0.1:%d", port) }
 
+// urlOf is where this process reaches its own listener.
+func urlOf(ln net.Listener) string {
+	if addr, ok := ln.Addr().(*net.TCPAddr); ok && !addr.IP.IsUnspecified() {
+		return "http://" + addr.String()
+	}
+	return loopbackURL(portOf(ln))
+}
+
 // relative shortens a path below the working directory.
 func relative(path string) string {
 	if wd, err := filepath.Abs("."); err == nil {
@@ -72,4 +83,35 @@ func relative(path string) string {
 		}
 	}
 	return path
+}
+
+// state is what tools with --data read about a running instance.
+type state struct {
+	PID   int   `json:"pid"`
+	Ports ports `json:"ports"`
+	// Prefix is the path prefix of beacons.
+	Prefix string `json:"prefix"`
+}
+
+func stateFile(data string) string { return filepath.Join(data, "run.json") }
+
+// announce writes the ports for tools and prints them for people.
+func (l *local) announce(took time.Duration) error {
+	text, err := json.Marshal(l.ports)
+	if err != nil {
+		return fmt.Errorf("encode ports: %w", err)
+	}
+	own, err := json.Marshal(state{PID: os.Getpid(), Ports: l.ports, Prefix: l.cfg.Ingest.PathPrefix})
+	if err != nil {
+		return fmt.Errorf("encode state: %w", err)
+	}
+	if err := writeFile(stateFile(l.cfg.Data), append(own, '\n')); err != nil {
+		return err
+	}
+	if l.cfg.PortsFile != "" {
+		if err := writeFile(l.cfg.PortsFile, append(text, '\n')); err != nil {
+			return err
+		}
+	}
+	return l.banner(took)
 }

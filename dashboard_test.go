@@ -1,6 +1,9 @@
 package main
 
 import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -38,6 +41,7 @@ func TestDashboard(t *testing.T) {
 		if got, want := v.shown().Cards["impressions"], fmt.Sprint(v.asked(nil).Totals["impressions_invalid"]); got != want || got == "0" {
 			v.t.Errorf("invalid is %s, want %s", got, want)
 		}
+		v.reasons()
 		v.act(`document.querySelector("input[value=net]").click()`)
 	})
 	v.step("sort and chart by keyboard", func() {
@@ -129,25 +133,57 @@ func TestDashboard(t *testing.T) {
 	})
 }
 
-// downloads compares a file with what the API answers.
-func (v *viewer) downloads() {
-	t := v.t
-	dir := t.TempDir()
+// reasons compares invalid traffic by reason with what the API answers.
+func (v *viewer) reasons() {
+	api := v.asked(map[string]any{
+		"dimensions": []string{"invalid_reason"}, "metrics": []string{"impressions_invalid"},
+		"filters": []map[string]any{{"dimension": "invalid_reason", "op": "ne", "values": []string{""}}}, "order_by": []any{},
+	})
+	shown := eval[[]string](v.tab, `[...document.querySelectorAll("[aria-label='Invalid traffic by reason'] tbody tr")].map((r) => r.children[0].textContent + "=" + r.children[1].textContent)`)
+	total := 0.0
+	for _, row := range api.Rows {
+		n := row["impressions_invalid"].(float64)
+		total += n
+		words := strings.ReplaceAll(strings.ReplaceAll(row["invalid_reason"].(string), "_", " "), ",", " + ")
+		if want := strings.ToUpper(words[:1]) + words[1:] + "=" + fmt.Sprint(n); !slices.Contains(shown, want) {
+			v.t.Errorf("by reason the page says %v, want %s", shown, want)
+		}
+	}
+	if all := v.asked(nil).Totals["impressions_invalid"]; total == 0 || fmt.Sprint(total) != fmt.Sprint(all) || len(shown) != len(api.Rows) {
+		v.t.Errorf("by reason there are %v impressions in %v, %v are invalid", total, shown, all)
+	}
+}
+
+// download clicks on something and returns the file that matches a pattern.
+func (v *viewer) download(click, pattern string) []byte {
+	v.t.Helper()
+	dir := v.t.TempDir()
 	ctx := chromedp.FromContext(v.ctx)
 	if _, err := chromedp.CallBrowser(v.ctx, cdpbrowser.SetDownloadBehavior, cdpbrowser.SetDownloadBehaviorParams{
 		Behavior: "allow", BrowserContextID: ctx.BrowserContextID, DownloadPath: dir,
 	}); err != nil {
-		t.Fatal(err)
+		v.t.Fatal(err)
 	}
-	eval[bool](v.tab, `document.querySelector("[data-format=csv]").click(), true`)
+	eval[bool](v.tab, click+`.click(), true`)
 	var text []byte
 	v.program.wait(browserPatience, "the file", func() bool {
-		files, _ := filepath.Glob(filepath.Join(dir, "adtally-5-*.csv"))
+		files, _ := filepath.Glob(filepath.Join(dir, pattern))
 		if len(files) == 1 {
 			text, _ = os.ReadFile(files[0]) // it is there before its content is
 		}
 		return len(text) > 0
 	})
+	return text
+}
+
+// downloads compares files with what the API answers.
+func (v *viewer) downloads() {
+	t := v.t
+	table := v.download(`document.querySelector("[data-format=parquet]")`, "adtally-5-*.parquet")
+	if !bytes.HasPrefix(table, []byte("PAR1")) || !bytes.HasSuffix(table, []byte("PAR1")) || !bytes.Contains(table, []byte("impressions")) {
+		t.Errorf("the Parquet file has %d bytes: %.40q", len(table), table)
+	}
+	text := v.download(`document.querySelector("[data-format=csv]")`, "adtally-5-*.csv")
 	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
 	api := v.asked(nil)
 	if len(lines) != 1+len(api.Rows) || !strings.HasPrefix(lines[0], "campaign,impressions,") {
@@ -164,6 +200,10 @@ func (v *viewer) otherPages() {
 	t := v.t
 	v.do(chromedp.Navigate(v.program.reports("/operator")))
 	v.until(`document.querySelector("#main").textContent.includes("The books add up") && document.querySelector("table")`)
+	v.until(`[...document.querySelectorAll(".instances tbody tr")].some((r) => r.textContent === "Stateready")`)
+	for _, figure := range []string{"Events in the spool0", "Disk taken by the spool", "Oldest event in the spool", "Events in flight, at the last audit", "Last cut"} {
+		v.until(`[...document.querySelectorAll(".instances tbody tr")].some((r) => r.textContent.startsWith(%q) && r.lastChild.textContent !== "–")`, figure)
+	}
 	v.accessible("operator")
 	v.shoot("operator")
 	v.closedDay()
@@ -206,14 +246,81 @@ func (v *viewer) closedDay() {
 	v.shoot("finance")
 	eval[bool](v.tab, `[...document.querySelectorAll("#main tbody tr")].find((r) => r.children[2].textContent === "4").querySelector("button").click(), true`)
 	v.until(`document.querySelector("a[download]")`)
-	sum := eval[string](v.tab, `(async () => {
-		const row = document.querySelector("a[download]").closest("tr");
-		const bytes = await fetch(row.querySelector("a").href).then((r) => r.arrayBuffer());
-		const hash = [...new Uint8Array(await crypto.subtle.digest("SHA-256", bytes))].map((b) => b.toString(16).padStart(2, "0")).join("");
-		return hash === row.lastChild.textContent ? "" : hash + " " + row.textContent;
-	})()`)
-	if sum != "" {
-		v.t.Errorf("the file is not what the page says: %s", sum)
+	named := eval[string](v.tab, `document.querySelector("a[download]").closest("tr").lastChild.textContent`)
+	file := v.download(`document.querySelector("a[download]")`, "statement.parquet")
+	if sum := sha256.Sum256(file); hex.EncodeToString(sum[:]) != named {
+		v.t.Errorf("the file has the hash %x, the page says %s", sum, named)
 	}
+	v.verifies(file)
+	v.adjusted(day)
+}
+
+// verifies has the page check an export, as it is and with one byte changed.
+func (v *viewer) verifies(file []byte) {
+	v.t.Helper()
+	click := `document.querySelector(".actions button:not(:disabled)").click(), true`
+	eval[bool](v.tab, click)
+	v.until(`document.querySelector(".verified")?.textContent.includes("Everything agrees")`)
+	v.accessible("verified")
 	v.shoot("finance-files")
+	paths, err := filepath.Glob(filepath.Join(v.program.dir, "exports", "*", "day=*", "statement.parquet"))
+	if err != nil || len(paths) != 1 {
+		v.t.Fatalf("exports: %v %v", paths, err)
+	}
+	damaged := bytes.Clone(file)
+	damaged[len(damaged)/2]++
+	if err := os.WriteFile(paths[0], damaged, 0o600); err != nil {
+		v.t.Fatal(err)
+	}
+	eval[bool](v.tab, click)
+	v.until(`document.querySelector(".verified")?.textContent.includes("statement.parquet was changed")`)
+	v.accessible("damaged")
+	v.shoot("finance-damaged")
+}
+
+// adjusted sends late events for a closed day and closes the next: the page then
+// shows what was adjusted, and what changed.
+func (v *viewer) adjusted(day time.Time) {
+	v.t.Helper()
+	p := v.program
+	p.postEvents(4, 6, closedAdvertiser, day.Add(time.Hour))
+	p.waitImpressions(closedAdvertiser, day, 6)
+	p.must("close", "--day", day.AddDate(0, 0, 1).Format(time.DateOnly), "--close-lateness", "0s")
+	v.do(chromedp.Navigate(p.reports("/finance?advertiser=6")))
+	row := func(table string) string {
+		return `[...document.querySelectorAll("[aria-label='` + table + `'] tbody tr")].map((r) => [...r.children].map((c) => c.textContent).join("|"))`
+	}
+	v.until(`document.querySelector("[aria-label='Adjustments']") && document.querySelector("[aria-label='Changed after the close']")`)
+	adjustments, changes := eval[[]string](v.tab, row("Adjustments")), eval[[]string](v.tab, row("Changed after the close"))
+	net := 0
+	for _, text := range adjustments {
+		var n int
+		_, _ = fmt.Sscan(strings.Split(text, "|")[3], &n) // another text stays 0
+		net += n
+	}
+	if net != 2 {
+		v.t.Errorf("adjustments: %v", adjustments)
+	}
+	before, now := 0, 0
+	for _, text := range changes {
+		cells := strings.Split(text, "|")
+		var a, b int
+		_, _ = fmt.Sscan(cells[4], &a)
+		_, _ = fmt.Sscan(cells[5], &b)
+		before, now = before+a, now+b
+		if cells[3] != "late" {
+			v.t.Errorf("change: %s", text)
+		}
+	}
+	if now-before != 2 {
+		v.t.Errorf("changes: %v", changes)
+	}
+	v.accessible("adjustments")
+	v.shoot("finance-adjustments")
+	v.size(390, 800)
+	v.shoot("finance-narrow")
+	v.size(1200, 800)
+	v.scheme("dark")
+	v.shoot("finance-dark")
+	v.scheme("light")
 }

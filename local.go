@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -168,14 +167,17 @@ func (l *local) start(ctx context.Context) error {
 	if err := l.reportFiles(); err != nil {
 		return err
 	}
+	ln, err := listen("admin", l.cfg.Admin.Listen)
+	if err != nil {
+		return err
+	}
+	if len(l.cfg.Query.Watch) == 0 {
+		l.cfg.Query.Watch = []string{urlOf(ln)}
+	}
 	if l.cfg.Query.BeaconURL == "" {
 		l.cfg.Query.BeaconURL = loopbackURL(taking.port) + l.cfg.Ingest.PathPrefix
 	}
 	reporting, err := newQuery(l.cfg.Query, l.reader, keys.dir, receiptSource{files.IDKey, l.cfg.Kafka, l.cfg.Aggregate.Rules}, l.log)
-	if err != nil {
-		return err
-	}
-	ln, err := listen("admin", l.cfg.Admin.Listen)
 	if err != nil {
 		return err
 	}
@@ -372,35 +374,4 @@ func writeFile(path string, content []byte) error {
 		return fmt.Errorf("write %s: %w", path, err)
 	}
 	return nil
-}
-
-// state is what tools with --data read about a running instance.
-type state struct {
-	PID   int   `json:"pid"`
-	Ports ports `json:"ports"`
-	// Prefix is the path prefix of beacons.
-	Prefix string `json:"prefix"`
-}
-
-func stateFile(data string) string { return filepath.Join(data, "run.json") }
-
-// announce writes the ports for tools and prints them for people.
-func (l *local) announce(took time.Duration) error {
-	text, err := json.Marshal(l.ports)
-	if err != nil {
-		return fmt.Errorf("encode ports: %w", err)
-	}
-	own, err := json.Marshal(state{PID: os.Getpid(), Ports: l.ports, Prefix: l.cfg.Ingest.PathPrefix})
-	if err != nil {
-		return fmt.Errorf("encode state: %w", err)
-	}
-	if err := writeFile(stateFile(l.cfg.Data), append(own, '\n')); err != nil {
-		return err
-	}
-	if l.cfg.PortsFile != "" {
-		if err := writeFile(l.cfg.PortsFile, append(text, '\n')); err != nil {
-			return err
-		}
-	}
-	return l.banner(took)
 }

@@ -1,6 +1,9 @@
 package proto
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Flag is one reason for which an event is invalid traffic (GIVT, after the
 // MRC Invalid Traffic Detection and Filtration Standards). Flags are bits of
@@ -32,6 +35,10 @@ const (
 )
 
 var flagNames = []string{"crawler", "non_browser", "data_centre", "prefetch", "expired_token", "unexpanded_macro", "future_time", "click_cap", "verdict"}
+
+// FlagNames lists the names of the flags in the order of their bits. The caller owns
+// the slice.
+func FlagNames() []string { return slices.Clone(flagNames) }
 
 // String lists the names of the set flags, separated by commas.
 func (f Flag) String() string {

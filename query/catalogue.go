@@ -3,6 +3,7 @@ package query
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/adtally/adtally/internal/clickhouse"
 	"github.com/adtally/adtally/proto"
@@ -13,6 +14,24 @@ import (
 type dimension struct {
 	clickhouse.Dimension
 	description string
+	// sql is what it is made of, for one that is no column by itself.
+	sql string
+}
+
+// expr is the expression over the rows of a table.
+func (d *dimension) expr() string {
+	if d.sql != "" {
+		return d.sql
+	}
+	return d.Name
+}
+
+// selected is the dimension as a column of a SELECT over a table.
+func (d *dimension) selected() string {
+	if d.sql != "" {
+		return d.sql + " AS " + d.Name
+	}
+	return d.Name
 }
 
 // columnType is the type of a column in answers.
@@ -182,6 +201,10 @@ func newCatalogue() *catalogue {
 	for _, d := range clickhouse.Dimensions {
 		c.dimensions = append(c.dimensions, dimension{Dimension: d, description: dimensionDescriptions[d.Name]})
 	}
+	c.dimensions = append(c.dimensions, dimension{
+		Dimension: clickhouse.Dimension{Name: "invalid_reason"}, sql: reasonsSQL(),
+		description: "Why events are invalid traffic: the flags they share, separated by commas as in crawler,data_centre; empty for valid ones. An event is in one row.",
+	})
 	net := map[proto.EventType]*measure{}
 	for _, t := range proto.EventTypes() {
 		net[t] = c.addCounts(t)
@@ -206,6 +229,15 @@ func newCatalogue() *catalogue {
 		metric{name: "frequency", description: "impressions / reach, where reach is possible.", kind: kindFrequency, of: impressions},
 	)
 	return c
+}
+
+// reasonsSQL names the invalid flags of a cell as proto.Flag does; a flag that a
+// newer version has set is "other". Rows have one set of flags each, so the sums by
+// reason add up.
+func reasonsSQL() string {
+	names := append(proto.FlagNames(), "other")
+	return fmt.Sprintf("arrayStringConcat(arrayMap(flag -> ['%s'][least(flag + 1, %d)], bitPositionsToArray(invalid_flags)), ',')",
+		strings.Join(names, "', '"), len(names))
 }
 
 // addCounts adds the counters of one event type and returns the net one.

@@ -162,5 +162,8 @@ func (s *Server) getChanges(w http.ResponseWriter, r *http.Request, grant access
 		s.fail(w, r, timedOut(ctx, err))
 		return
 	}
+	if feed.More {
+		feed.Next = "/v1/changes?" + url.Values{"advertiser": {formatID(tenant.Advertiser())}, "since": {feed.AsOf}}.Encode()
+	}
 	writeJSONStatus(w, http.StatusOK, feed)
 }

@@ -6,7 +6,7 @@ import "fmt"
 // comparison: an answer by creative has many more rows than one by device.
 var dimensionWeights = map[string]float64{
 	"advertiser": 0, "campaign": 4, "ad_group": 8, "creative": 16, "placement": 32, "publisher": 16,
-	"country": 4, "region": 16, "device": 1, "os": 2, "browser": 4, "variant": 1, "currency": 1,
+	"country": 4, "region": 16, "device": 1, "os": 2, "browser": 4, "variant": 1, "currency": 1, "invalid_reason": 2,
 }
 
 // cost estimates what a report takes before it is asked: days times the weight of

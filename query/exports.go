@@ -27,11 +27,6 @@ import (
 // maxExports bounds the exports that wait for their turn; one runs at a time.
 const maxExports = 32
 
-// exportSpec is what a client asks for.
-type exportSpec struct {
-	Day, Format, Timezone, Advertiser string
-}
-
 // exportState is an export as clients see it.
 type exportState struct {
 	ID         string       `json:"id"`
@@ -43,7 +38,9 @@ type exportState struct {
 	Rows       uint64       `json:"rows_written,omitempty"`
 	OfRows     uint64       `json:"of_rows,omitempty"`
 	Files      []exportFile `json:"files,omitempty"`
-	Detail     string       `json:"detail,omitempty"`
+	// Verification is the last one that was asked for, nil before any.
+	Verification *verification `json:"verification,omitempty"`
+	Detail       string        `json:"detail,omitempty"`
 }
 
 type exportFile struct {
@@ -77,11 +74,13 @@ type exports struct {
 
 	mu     sync.Mutex
 	states map[string]*exportState
+	// verified are the verifications of this process, by export.
+	verified map[string]*verification
 }
 
 func newExports(dir string, exporter *manifest.Exporter, log zerolog.Logger) *exports {
 	ctx, stop := context.WithCancel(context.Background())
-	x := &exports{dir: dir, exporter: exporter, turn: make(chan struct{}, 1), log: log, ctx: ctx, stop: stop, states: map[string]*exportState{}}
+	x := &exports{dir: dir, exporter: exporter, turn: make(chan struct{}, 1), log: log, ctx: ctx, stop: stop, states: map[string]*exportState{}, verified: map[string]*verification{}}
 	x.turn <- struct{}{}
 	return x
 }
@@ -115,13 +114,7 @@ func (x *exports) start(req *manifest.Request, id string) (*exportState, error) 
 	if s := x.stored(id); s != nil && s.Status == exportDone {
 		return s, nil
 	}
-	running := 0
-	for _, s := range x.states {
-		if s.Status == exportRunning {
-			running++
-		}
-	}
-	if running >= maxExports {
+	if x.waiting() >= maxExports {
 		return nil, nil //nolint:nilnil // that is the result
 	}
 	s := &exportState{ID: id, Status: exportRunning, Day: req.Day, Format: req.Format, Timezone: req.Timezone, Advertiser: req.Advertiser}
@@ -181,7 +174,12 @@ func (x *exports) find(id string) *exportState {
 	if s := x.states[id]; s != nil {
 		return s.copy()
 	}
-	return x.stored(id)
+	s := x.stored(id)
+	if s != nil && x.verified[id] != nil {
+		v := *x.verified[id]
+		s.Verification = &v
+	}
+	return s
 }
 
 // stored reads an export from its folder. Only ids of our own making are looked
@@ -214,47 +212,6 @@ func (x *exports) stored(id string) *exportState {
 
 func (x *exports) folder(s *exportState) string {
 	return filepath.Join(x.dir, s.ID, "day="+s.Day)
-}
-
-// parseExport checks what a client asks for.
-func parseExport(body []byte, grant access.Grant) (*manifest.Request, *Problem) {
-	var spec exportSpec
-	problem := decodeBody(body, func(d *decoder) readers {
-		return readers{
-			"day":        d.textOf(&spec.Day),
-			"format":     d.textOf(&spec.Format),
-			"timezone":   d.textOf(&spec.Timezone),
-			"advertiser": func(path string) *Problem { return d.textOrNumber(path, &spec.Advertiser) },
-		}
-	})
-	if problem != nil {
-		return nil, problem
-	}
-	day, err := time.Parse(time.DateOnly, spec.Day)
-	if err != nil || day.Year() < 2000 || day.Year() > 2099 {
-		return nil, badField("day", "invalid_day", quote(spec.Day)+" is no date; 2026-11-20 is one.")
-	}
-	req := &manifest.Request{Day: spec.Day, Format: files.Format(spec.Format), Timezone: spec.Timezone}
-	if spec.Format == "" {
-		req.Format = files.Parquet
-	}
-	if !slices.Contains(files.Formats, req.Format) {
-		return nil, unknownName("format", "unknown_format", spec.Format, []string{string(files.Parquet), string(files.Arrow), string(files.CSV)})
-	}
-	if spec.Timezone != "" {
-		if _, err := access.LoadZone(spec.Timezone); err != nil {
-			return nil, badField("timezone", "unknown_timezone", quote(spec.Timezone)+" is no IANA time zone; America/New_York is one.")
-		}
-	}
-	if spec.Advertiser == "" && grant.All {
-		return req, nil
-	}
-	tenant, problem := tenantOf(Request{Advertiser: spec.Advertiser}, grant)
-	if problem != nil {
-		return nil, problem
-	}
-	req.Advertiser = tenant.Advertiser()
-	return req, nil
 }
 
 func (s *Server) postExport(w http.ResponseWriter, r *http.Request, grant access.Grant) {
@@ -295,7 +252,7 @@ func (s *Server) postExport(w http.ResponseWriter, r *http.Request, grant access
 		s.fail(w, r, err)
 		return
 	case state == nil:
-		newProblem(http.StatusTooManyRequests, "too_many_exports", "Too many exports wait for their turn.").retry(30).write(w, requestIDOf(w))
+		tooManyExports().write(w, requestIDOf(w))
 		return
 	}
 	w.Header().Set("Location", "/v1/exports/"+state.ID)

@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -76,6 +78,12 @@ func (d *apiDriver) driveExports() {
 	d.do(apiCall{"postExport", "POST", "/v1/exports?advertiser=7", `{"day":"2026-11-01"}`, 400, []string{"Authorization", "Bearer one"}})
 	post("one", `{"day":"2026-13-01"}`, 400)
 	post("one", `{"day":"2026-11-01","format":"xlsx"}`, 400)
+	for body, field := range map[string]string{`{"day":20261101}`: "day", `{"day":"2026-11-01","advertiser":true}`: "advertiser", `{"dya":"2026-11-01"}`: `"dya"`} {
+		_, text := d.do(apiCall{"postExport", "POST", "/v1/exports", body, 400, nil})
+		if got := parse(d.T, text)["field"]; got != field {
+			d.Errorf("%s: the field at fault is %v", body, got)
+		}
+	}
 	post("eight", `{"day":"2026-11-01","advertiser":7}`, 404)
 	post("one", `{"day":"2026-11-04"}`, 409)
 	post("one", strings.Repeat(" ", maxBodyBytes+1), 413)
@@ -100,9 +108,11 @@ func (d *apiDriver) driveExports() {
 		}
 		d.get("getExport", "/v1/exports/"+id, "one", 200)
 		d.get("getExport", "/v1/exports/"+id, "eight", 404)
+		d.verifyExport(id, done.Files[0].Name)
 		d.get("getExportFile", "/v1/exports/"+id+"/request.json", "one", 404)
 	}
 	d.get("getExport", "/v1/exports/nothing", "one", 404)
+	d.do(apiCall{"postVerification", "POST", "/v1/exports/nothing/verify", "", 404, nil})
 	// An export of all advertisers is for a key over all.
 	all := d.waitForExport(post("all", `{"day":"2026-11-01"}`, 202).ID)
 	d.get("getExport", "/v1/exports/"+all, "all", 200)
@@ -125,6 +135,45 @@ func (d *apiDriver) waitForExport(id string) string {
 			d.Fatalf("the export stays %s: %s", export.Status, export.Detail)
 		}
 	}
+}
+
+// verifyExport checks an export as it is, and after one byte of a file changed.
+func (d *apiDriver) verifyExport(id, file string) {
+	d.Helper()
+	verify := func() *verification {
+		d.Helper()
+		d.do(apiCall{"postVerification", "POST", "/v1/exports/" + id + "/verify", "", 202, nil})
+		for end := time.Now().Add(60 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+			var export exportState
+			_, text := d.get("getExport", "/v1/exports/"+id, "one", 200)
+			if err := json.Unmarshal(text, &export); err != nil {
+				d.Fatal(err)
+			}
+			if v := export.Verification; v.Status != exportRunning {
+				return v
+			}
+			if time.Now().After(end) {
+				d.Fatalf("the verification does not end: %s", text)
+			}
+		}
+	}
+	if v := verify(); v.Status != exportDone || !v.OK || v.At == nil {
+		d.Errorf("%s as it was written: %+v", file, v)
+	}
+	path := filepath.Join(d.exportsDir, id, "day=2026-11-01", file)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		d.Fatal(err)
+	}
+	text[len(text)/2]++
+	if err := os.WriteFile(path, text, 0o600); err != nil {
+		d.Fatal(err)
+	}
+	if v := verify(); v.OK || len(v.Faults) == 0 || !strings.Contains(v.Faults[0], file+" was changed") {
+		d.Errorf("%s with one byte changed: %+v", file, v)
+	}
+	d.get("getExport", "/v1/exports/"+id, "eight", 404)
+	d.do(apiCall{"postVerification", "POST", "/v1/exports/" + id + "/verify", "", 404, []string{"Authorization", "Bearer eight"}})
 }
 
 // driveBooks asks for closes, changes and receipts.
@@ -161,5 +210,5 @@ func TestWhatIsOff(t *testing.T) {
 	d.do(apiCall{"postExport", "POST", "/v1/exports", `{"day":"2026-11-01"}`, 501, nil})
 	d.get("getExport", "/v1/exports/x", "one", 404)
 	d.get("getReceipt", "/v1/receipts/x", "one", 501)
-	d.do(apiCall{"postReportJob", "POST", "/v1/report-jobs", with(``), 503, nil})
+	d.do(apiCall{"postReportJob", "POST", "/v1/report-jobs", with(``), 501, nil})
 }

@@ -38,6 +38,8 @@ type apiDriver struct {
 	doc    *openapi3.T
 	router routers.Router
 	driven map[string]bool
+	// exportsDir is where the server's exports are.
+	exportsDir string
 }
 
 func newAPIDriver(t *testing.T, url string) *apiDriver {
@@ -142,6 +144,7 @@ func TestOpenAPIIsTrue(t *testing.T) {
 		}
 	})
 	d := newAPIDriver(t, url)
+	d.exportsDir = cfg.ExportsDir
 	d.driveReports()
 	d.driveJobs()
 	d.driveExports()
@@ -171,6 +174,7 @@ func (d *apiDriver) driveReports() {
 	d.get("openapi", "/openapi.json", "one", 200)
 	d.get("getSession", "/v1/session", "one", 200)
 	d.get("getAudit", "/v1/audit", "one", 200)
+	d.get("getOperations", "/v1/operations", "one", 200)
 	d.get("getSchema", "/v1/reports/schema", "one", 200)
 	d.get("getFreshness", "/v1/freshness", "one", 200)
 	for _, format := range formats {

@@ -123,6 +123,8 @@ func dimensionOf(e *entry, name string) string {
 		case d.Name != name:
 		case i == 0:
 			return strconv.FormatUint(e.Advertiser, 10)
+		case name == "invalid_reason":
+			return proto.Flag(e.Flags).String()
 		case i <= 5:
 			return strconv.FormatUint(e.IDs[i-1], 10)
 		default:

@@ -12,7 +12,6 @@ import (
 
 	"github.com/adtally/adtally/internal/books"
 	"github.com/adtally/adtally/internal/calendar"
-	"github.com/adtally/adtally/internal/clickhouse"
 )
 
 // grain is the width of the rows of a table.
@@ -235,9 +234,9 @@ func (b *builder) part(r *Report, src *source, prefix string) string {
 	if r.granularity.typ != "" {
 		columns = append(columns, b.bucket(r, src.grain)+" AS bucket")
 	}
-	for _, d := range clickhouse.Dimensions {
-		if r.needs(d.Name) {
-			columns = append(columns, d.Name)
+	for i := range reports.dimensions {
+		if d := &reports.dimensions[i]; r.needs(d.Name) {
+			columns = append(columns, d.selected())
 		}
 	}
 	columns = append(columns, measureColumns...)

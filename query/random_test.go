@@ -50,6 +50,9 @@ func randomEntries(rnd *rand.Rand, n int) []entry {
 			pick("US", "CA", "DE", "", "NP"), pick("US-CA", "US-NY", ""), pick("mobile", "desktop"), pick("ios", "android"),
 			pick(odd...), pick("a", "b", ""), "USD",
 		}
+		if rnd.IntN(3) == 0 {
+			e.Flags = rnd.Uint32N(1<<len(proto.FlagNames())) & rnd.Uint32()
+		}
 		if e.Advertiser == 8 {
 			e.Texts[6] = pick("USD", "EUR", "JPY", "")
 		}
@@ -122,6 +125,8 @@ func randomRequest(rnd *rand.Rand, own string) (req Request, start, end time.Tim
 		switch {
 		case d == "browser":
 			values = odd
+		case d == "invalid_reason":
+			values = []string{"", "crawler", "non_browser,data_centre", "verdict", "nobody"}
 		case reports.dimension(d).ID:
 			values = []string{"0", "1", "2", "7", "8", "18446744073709551615"}
 		}

@@ -57,7 +57,7 @@ func (s *Server) postJob(w http.ResponseWriter, r *http.Request, grant access.Gr
 func (s *Server) submit(w http.ResponseWriter, r *http.Request, grant access.Grant) (jobs.Job, *Problem) {
 	var none jobs.Job
 	if s.jobs == nil {
-		return none, newProblem(http.StatusServiceUnavailable, "jobs_off", "This instance runs no jobs: it has no --query-job-dir.")
+		return none, newProblem(http.StatusNotImplemented, "jobs_off", "This instance runs no jobs: it has no --query-job-dir.")
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBodyBytes))
 	if err != nil {

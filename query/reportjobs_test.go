@@ -140,7 +140,7 @@ func poll(t *testing.T, url, id string) (reply, []byte) {
 func TestJobsNeedADirectory(t *testing.T) {
 	url := serve(t, testConfig(), &deadConn{}, newFixedKeys(), zerolog.Nop())
 	res, text := call(t, "POST", url+"/v1/report-jobs", "one", with(``))
-	if res.status != 503 || parse(t, text)["code"] != "jobs_off" {
+	if res.status != http.StatusNotImplemented || parse(t, text)["code"] != "jobs_off" {
 		t.Errorf("got %d %s", res.status, text)
 	}
 	if res, _ := call(t, "GET", url+"/v1/report-jobs/x", "one", ""); res.status != 404 {

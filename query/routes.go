@@ -23,6 +23,7 @@ func (s *Server) routes() http.Handler {
 	handle("POST /v1/session", s.signIn)
 	handle("DELETE /v1/session", s.signOut)
 	handle("GET /v1/audit", s.withKey(access.ScopeAdmin, s.getAudit))
+	handle("GET /v1/operations", s.withKey(access.ScopeAdmin, s.getOperations))
 	handle("POST /v1/reports", s.withKey(access.ScopeReport, s.postReport))
 	handle("GET /v1/reports", s.withKey(access.ScopeReport, s.getReport))
 	handle("GET /v1/reports/schema", s.getSchema)
@@ -35,6 +36,7 @@ func (s *Server) routes() http.Handler {
 	handle("GET /openapi.json", s.getOpenAPI)
 	handle("POST /v1/exports", s.withKey(access.ScopeFinance, s.postExport))
 	handle("GET /v1/exports/{id}", s.withKey(access.ScopeFinance, s.getExport))
+	handle("POST /v1/exports/{id}/verify", s.withKey(access.ScopeFinance, s.postVerification))
 	handle("GET /v1/exports/{id}/{file}", s.withKey(access.ScopeFinance, s.getExportFile))
 	handle("GET /v1/closes", s.withKey(access.ScopeFinance, s.getCloses))
 	handle("GET /v1/receipts/{id}", s.withKey(access.ScopeReport, s.getReceipt))
@@ -54,9 +56,11 @@ var endpoints = []map[string]string{
 	{"method": http.MethodGet, "path": "/openapi.json", "what": "All of this for programs."},
 	{"method": http.MethodPost, "path": "/v1/exports", "what": "A closed day as files."},
 	{"method": http.MethodGet, "path": "/v1/exports/{id}", "what": "How far an export is, and its files; they take Range."},
+	{"method": http.MethodPost, "path": "/v1/exports/{id}/verify", "what": "Checks an export against its closes and the ledger."},
 	{"method": http.MethodGet, "path": "/v1/closes", "what": "Closed days of an advertiser, with their totals."},
 	{"method": http.MethodGet, "path": "/v1/receipts/{id}", "what": "What became of one event."},
 	{"method": http.MethodGet, "path": "/v1/changes", "what": "What changed in days that were closed."},
 	{"method": http.MethodGet, "path": "/v1/session", "what": "Who the key is, and which advertisers it covers."},
 	{"method": http.MethodGet, "path": "/v1/audit", "what": "Where every record went, by partition, and what does not add up; scope admin."},
+	{"method": http.MethodGet, "path": "/v1/operations", "what": "Spool, lag and cuts of the watched instances; scope admin."},
 }

@@ -33,6 +33,7 @@ type Config struct {
 	ExportsDir string        `help:"Folder for exports that are asked for over HTTP; none refuses them, in run it is exports in --data." type:"path"`
 	Skew       time.Duration `help:"How far the brokers' clocks may differ; complete_through is behind the marks by it." default:"2s"`
 	BeaconURL  string        `help:"Where pages send beacons, with its path prefix (https://b.example.com/); the dashboard's tag doctor asks there." name:"beacon-url"`
+	Watch      []string      `help:"Admin listeners of the other roles (http://ingest-1:8082), for GET /v1/operations and the operator's page; run watches its own." placeholder:"URL"`
 	MaxMemory  uint64        `help:"Bytes that one report may take in ClickHouse, sent as a setting where the user may send any." default:"2147483648"`
 	CacheBytes int           `help:"Bytes of answers kept to be sent again; 0 for none." default:"67108864"`
 	SecretFile string        `help:"File with a secret of 32 bytes in hex digits that signs cursors and seals dashboard sessions; the same on every instance. None means one that ends with the process." type:"path"`
@@ -57,6 +58,9 @@ func (c *Config) Validate() error {
 		return errors.New("--query-cache-bytes cannot be negative")
 	case c.Skew < 0:
 		return errors.New("--query-skew cannot be negative")
+	}
+	if err := validateWatch(c.Watch); err != nil {
+		return err
 	}
 	if c.BeaconURL == "" {
 		return nil

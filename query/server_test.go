@@ -240,7 +240,7 @@ func TestOpenEndpoints(t *testing.T) {
 	if names := namesOf(got.Metrics, func(c schemaColumn) string { return c.Name }); !slices.Equal(names, reports.metricNames()) {
 		t.Errorf("schema lists the metrics %v", names)
 	}
-	if len(got.Dimensions) != len(clickhouse.Dimensions) || len(got.Granularities) != len(granularities) {
+	if len(got.Dimensions) != len(reports.dimensions) || len(got.Granularities) != len(granularities) {
 		t.Errorf("schema lists %d dimensions, %d granularities", len(got.Dimensions), len(got.Granularities))
 	}
 }

@@ -39,7 +39,11 @@ func newStatement(r *Report) *statement {
 		columns = append(columns, bucket+" AS bucket")
 	}
 	for _, d := range r.dimensions {
-		columns = append(columns, d.Name)
+		if len(r.sources) > 1 { // the parts have made it
+			columns = append(columns, d.Name)
+		} else {
+			columns = append(columns, d.selected())
+		}
 	}
 	s.measures = r.counts()
 	for _, m := range s.measures {
@@ -171,7 +175,7 @@ func newBuilder(r *Report) *builder {
 		if f.dimension.ID {
 			typ = "Array(UInt64)"
 		}
-		b.filterTerms = append(b.filterTerms, f.dimension.Name+" "+op+" {"+name+":"+typ+"}")
+		b.filterTerms = append(b.filterTerms, f.dimension.expr()+" "+op+" {"+name+":"+typ+"}")
 		b.params[name] = arrayParam(f.values, f.dimension.ID)
 	}
 	return b

@@ -14,6 +14,7 @@ import (
 
 	"github.com/adtally/adtally/internal/access"
 	"github.com/adtally/adtally/internal/books"
+	"github.com/adtally/adtally/proto"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -143,7 +144,7 @@ var words = strings.Fields(`SELECT DISTINCT AS FROM ledger WHERE AND IN NOT GROU
 	UNION ALL OR true false rollup_quarter rollup_day delta quarter local_day day_of_bucket topic_id lineage kafka_partition b_end UUID UInt32 Date
 	advertiser minute limit bucket currency event_type spend_nanos gross net duplicate invalid orphan
 	first_currency last_currency m_spend utc_offset changed sum sumIf minIf maxIf toInt128 toInt256 toInt64 intDiv intDivOrZero toUnixTimestamp
-	multiIf if greatest toStartOfMonth toDate NULL UInt64 Int32 DateTime UTC Array String`)
+	arrayStringConcat arrayMap flag least bitPositionsToArray invalid_flags other multiIf if greatest toStartOfMonth toDate NULL UInt64 Int32 DateTime UTC Array String`)
 
 // signs are what stands between the words.
 const signs = " \n(){}[]:,.*+-/%=<>!'"
@@ -160,7 +161,7 @@ func checkVocabulary(t *testing.T, sql string) {
 		measure, isMeasure := strings.CutPrefix(word, "m_")
 		switch {
 		case slices.Contains(words, word), parameter.MatchString(word), number.MatchString(word) && len(word) < 20,
-			strings.Contains(signs, word),
+			strings.Contains(signs, word), slices.Contains(proto.FlagNames(), word),
 			reports.dimension(word) != nil, isMeasure && reports.metric(measure) != nil:
 		default:
 			t.Fatalf("the statement holds %q:\n%s", word, sql)

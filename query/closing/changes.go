@@ -44,6 +44,8 @@ type Feed struct {
 	AsOf string `json:"as_of"`
 	// More says that there are later ones already.
 	More bool `json:"more"`
+	// Next is where they are, empty without any.
+	Next string `json:"next,omitempty"`
 }
 
 // Limits of one piece.
@@ -87,11 +89,10 @@ func Changes(ctx context.Context, conn clickhouse.Conn, advertiser, since uint64
 		steps = append(steps, step{zone, max(since, z.Cut), newest.Number, z.Last + 1})
 	}
 	slices.SortStableFunc(steps, func(a, b step) int { return int(a.to) - int(b.to) })
+	steps = slices.DeleteFunc(steps, func(s step) bool { return s.from >= s.to })
 	for i, s := range steps {
-		if s.from >= s.to {
-			continue
-		}
-		if i >= maxSteps && len(feed.Changes) > 0 && steps[i-1].to < s.to || len(feed.Changes) >= maxChanges && steps[i-1].to < s.to {
+		// What closes with one cut is in one piece: since cannot name a part of it.
+		if (i >= maxSteps || len(feed.Changes) >= maxChanges) && steps[i-1].to < s.to {
 			feed.AsOf, feed.More = strconv.FormatUint(steps[i-1].to, 10), true
 			break
 		}

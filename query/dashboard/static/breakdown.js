@@ -73,6 +73,6 @@ async function save(request, accept, name, error) {
     await download(request, accept, name);
   } catch (e) {
     if (!(e instanceof Failed)) throw e;
-    error.textContent = e.status === 406 ? "This server does not write that format yet; take CSV." : e.message;
+    error.textContent = e.message;
   }
 }

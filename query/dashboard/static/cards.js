@@ -38,8 +38,21 @@ function delta(now, before) {
     h("span", { "aria-hidden": "true" }, same ? "" : up ? "▲ " : "▼ "), text, h("span", { class: "hidden" }, " against the period before"));
 }
 
-/** Shows how gross becomes net. */
-export function reasons(el, answer) {
+/** The report that says why events were invalid. */
+export function invalidByReason(base) {
+  const filters = base.filters.concat({ dimension: "invalid_reason", op: "ne", values: [""] });
+  const metrics = EVENTS.map((e) => e + "_invalid");
+  return { filters, granularity: "total", dimensions: ["invalid_reason"], metrics, order_by: [{ field: metrics[0], direction: "desc" }], limit: 100 };
+}
+
+/** A set of reasons in words. */
+function inWords(reasons) {
+  const text = reasons.split(",").map((r) => r.replace(/_/g, " ")).join(" + ");
+  return text[0].toUpperCase() + text.slice(1);
+}
+
+/** Shows how gross becomes net, and why events were invalid. */
+export function reasons(el, answer, why) {
   const t = answer.totals;
   const rows = EVENTS.map((e) => ({
     name: label(e), gross: t[e + "_gross"], duplicate: t[e + "_duplicate"], invalid: t[e + "_invalid"],
@@ -48,5 +61,9 @@ export function reasons(el, answer) {
   fill(el, h("h2", null, "From gross to net"), table("From gross to net",
     [{ name: "name", text: "Events" }, { name: "gross", text: "Gross", number: true }, { name: "duplicate", text: "− Repeats", number: true },
       { name: "invalid", text: "− Invalid", number: true }, { name: "orphan", text: "− Without impression", number: true }, { name: "net", text: "= Net", number: true }],
-    rows, (row, c) => c.name === "name" ? row.name : row[c.name] === undefined ? NONE : count(row[c.name])));
+    rows, (row, c) => c.name === "name" ? row.name : row[c.name] === undefined ? NONE : count(row[c.name])),
+  why.rows.length > 0 && [h("h3", null, "Invalid traffic by reason"),
+    h("p", { class: "quiet" }, "An event that has several reasons is in the row that names them all, so the rows add up."),
+    table("Invalid traffic by reason", [{ name: "invalid_reason", text: "Reason" }, ...EVENTS.map((e) => ({ name: e + "_invalid", text: label(e), number: true }))],
+      why.rows, (row, c) => c.name === "invalid_reason" ? inWords(row.invalid_reason) : count(row[c.name]))]);
 }

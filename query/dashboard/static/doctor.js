@@ -56,16 +56,21 @@ function verdict(title, e) {
   const kind = !e.counts ? "error" : flags.length || e.unexpanded_macros?.length ? "warn" : "good";
   const head = !e.counts ? "Would not be counted" : flags.length ? "Would be counted as invalid traffic" : "Would be counted";
   const facts = [
-    ["Read as", e.as], ["Why not", [e.reason, e.field, e.detail].filter(Boolean).join(" · ")],
+    ["Read as", inWords(e.as)], ["Why not", [e.reason, e.field, e.detail].filter(Boolean).join(" · ")],
     ["Signature", signatures[e.signature] || e.signature], ["Signed with key", e.key_id],
     ["Token", e.token && [e.token.state.replace(/_/g, " "), e.token.issued && "issued " + e.token.issued, e.token.expires && "expires " + e.token.expires].filter(Boolean).join(" · ")],
     ["Flags", flags.map((f) => f.flag + (f.list ? ` (list ${f.list} ${f.version})` : "")).join(", ")],
     ["Macros left", (e.unexpanded_macros || []).map((m) => `${m.macro} in ${m.where}`).join(", ")],
     ["Not read", (e.unknown || []).join(", ")],
-    ["Consent", e.consent && `${e.consent.decision.replace(/_/g, " ")} (${e.consent.reason}); identifiers ${e.consent.identifiers ? "kept" : "dropped"}`],
-    ...Object.entries(e.event || {}).map(([name, value]) => [name.replace(/_/g, " "), String(value)]),
+    ["Consent", e.consent && `${e.consent.decision.replace(/_/g, " ")} (${e.consent.reason.replace(/_/g, " ")}); identifiers ${e.consent.identifiers ? "kept" : "dropped"}`],
+    ...Object.entries(e.event || {}).map(([name, value]) => [inWords(name), value === true ? "yes" : value === false ? "no" : String(value)]),
   ].filter(([, value]) => value);
   return message(kind, head, title, table("How it is read", [{ name: 0, text: "What" }, { name: 1, text: "Value" }], facts, (row, c) => row[c.name]));
+}
+
+function inWords(name) {
+  const words = name?.replace(/_/g, " ").replace(/\b(id|url|os)\b/g, (w) => (w === "id" ? w : w.toUpperCase()));
+  return words && words[0].toUpperCase() + words.slice(1);
 }
 
 const signatures = { ok: "valid", bad: "not valid: the token was changed, or signed with another secret", unknown_key: "of a key that this server does not have", syntax: "this is no token" };

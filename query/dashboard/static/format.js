@@ -23,6 +23,12 @@ export function money(text, currency) {
   return new Intl.NumberFormat(locale, { style: "currency", currency }).format(text);
 }
 
+/** Money to the last place that it has: what is invoiced and proved. */
+export function exact(text, currency) {
+  if (text === null || text === undefined || !currency) return money(text, currency);
+  return new Intl.NumberFormat(locale, { style: "currency", currency, maximumFractionDigits: 9 }).format(text);
+}
+
 /** How much a number changed, or "" where there is nothing to compare with. */
 export function change(now, before) {
   const a = Number(now), b = Number(before);
@@ -48,6 +54,20 @@ export function tick(seconds, timeZone, intraday) {
 const short = new Intl.NumberFormat(locale, { notation: "compact", maximumFractionDigits: 2 });
 export function compact(n) {
   return short.format(n);
+}
+
+const units = ["byte", "kilobyte", "megabyte", "gigabyte", "terabyte"];
+
+/** A size, in the largest unit that leaves a whole part. */
+export function bytes(n) {
+  const at = n < 1000 ? 0 : Math.min(units.length - 1, Math.floor(Math.log10(n) / 3));
+  return new Intl.NumberFormat(locale, { style: "unit", unit: units[at], unitDisplay: "short", maximumFractionDigits: 1 }).format(n / 1000 ** at);
+}
+
+/** A duration. */
+export function seconds(n) {
+  const [unit, size] = n < 120 ? ["second", 1] : n < 7200 ? ["minute", 60] : ["hour", 3600];
+  return new Intl.NumberFormat(locale, { style: "unit", unit, maximumFractionDigits: 0 }).format(n / size);
 }
 
 export function ago(instant, now = Date.now()) {

@@ -1,7 +1,7 @@
 // The page of an advertiser.
 import { AWAY, get, report } from "./api.js";
 import { breakdown, metricsOf, order } from "./breakdown.js";
-import { cards, reasons, TOTALS } from "./cards.js";
+import { cards, invalidByReason, reasons, TOTALS } from "./cards.js";
 import { chart } from "./chart.js";
 import { controls, label } from "./controls.js";
 import { fill, h, message } from "./dom.js";
@@ -22,6 +22,7 @@ export function overview(main, identity) {
   let stopChart = () => {};
   let timer = 0, failures = 0, rows = ROWS;
   let running = null;
+  let latest = null; // the last answer with the figures of the whole range
 
   fill(main, h("h1", { class: "hidden" }, "Overview"), parts.controls, parts.freshness, parts.cards, parts.chart, parts.breakdown, parts.reasons);
 
@@ -59,6 +60,7 @@ export function overview(main, identity) {
     const away = e.code === AWAY || e.status >= 500;
     if (away && parts.cards.childElementCount) {
       tell("The server does not answer. What you see is from before; trying again.", "error");
+      if (latest) freshness(latest);
     } else if (away) {
       fill(parts.cards, message("error", "The server does not answer", "Trying again every few seconds."));
     } else {
@@ -79,22 +81,25 @@ export function overview(main, identity) {
     }
     const base = baseRequest(s), old = { ...base, ...before(s) };
     const totals = { granularity: "total", dimensions: ["currency"], metrics: TOTALS };
-    const [now, earlier] = await Promise.all([report({ ...base, ...totals }, signal), report({ ...old, ...totals }, signal)]);
+    const [now, earlier, why] = await Promise.all([report({ ...base, ...totals }, signal), report({ ...old, ...totals }, signal),
+      report({ ...base, ...invalidByReason(base) }, signal)]);
     const currencies = [...new Set(now.rows.map((r) => r.currency).filter(Boolean))];
+    latest = now;
+    failures = 0;
     freshness(now);
     cards(parts.cards, s, now, earlier, (metric) => change({ metric }));
-    reasons(parts.reasons, now);
+    reasons(parts.reasons, now, why);
     await Promise.all([series(base, old, currencies, signal), inside(base, currencies, signal)]);
   }
 
   function freshness(answer) {
     const through = answer.meta.complete_through;
     fill(parts.freshness,
-      through ? [h("span", null, h("span", { class: "dot " + (Date.now() - Date.parse(through) < 60_000 ? "good" : "late"), "aria-hidden": "true" }), "Complete through ", h("time", { datetime: through }, dateTime(through, s.timezone, true)), ` ${s.timezone} (${ago(through)})`)]
+      through ? [h("span", null, h("span", { class: "dot " + (Date.now() - Date.parse(through) < 60_000 && !failures ? "good" : "late"), "aria-hidden": "true" }), "Complete through ", h("time", { datetime: through }, dateTime(through, s.timezone, true)), ` ${s.timezone} (${ago(through)})`)]
         : h("span", null, h("span", { class: "dot late", "aria-hidden": "true" }), "Not complete yet: some partitions have not been counted"),
       h("span", { class: "badge " + answer.meta.finality, title: answer.meta.finality === "final" ? "These days are closed and do not change" : "These days are not closed; late events are still added" }, answer.meta.finality),
       answer.meta.as_of && h("span", { class: "quiet asof", title: answer.meta.as_of }, "version " + answer.meta.as_of),
-      live() && h("span", { class: "quiet" }, `looks again every ${LIVE / 1000} s`));
+      live() && !failures && h("span", { class: "quiet" }, `looks again every ${LIVE / 1000} s`));
   }
 
   async function series(base, old, currencies, signal) {

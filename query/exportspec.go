@@ -1,0 +1,54 @@
+package query
+
+import (
+	"slices"
+	"time"
+
+	"github.com/adtally/adtally/internal/access"
+	"github.com/adtally/adtally/query/export/manifest"
+	files "github.com/adtally/adtally/query/export/statement"
+)
+
+// exportSpec is what a client asks for, as texts.
+type exportSpec struct{ Day, Format, Timezone, Advertiser string }
+
+// parseExport checks what a client asks for.
+func parseExport(body []byte, grant access.Grant) (*manifest.Request, *Problem) {
+	var spec exportSpec
+	problem := decodeBody(body, func(d *decoder) readers {
+		return readers{
+			"day":        d.textOf(&spec.Day),
+			"format":     d.textOf(&spec.Format),
+			"timezone":   d.textOf(&spec.Timezone),
+			"advertiser": func(path string) *Problem { return d.textOrNumber(path, &spec.Advertiser) },
+		}
+	})
+	if problem != nil {
+		return nil, problem
+	}
+	day, err := time.Parse(time.DateOnly, spec.Day)
+	if err != nil || day.Year() < 2000 || day.Year() > 2099 {
+		return nil, badField("day", "invalid_day", quote(spec.Day)+" is no date; 2026-11-20 is one.")
+	}
+	req := &manifest.Request{Day: spec.Day, Format: files.Format(spec.Format), Timezone: spec.Timezone}
+	if spec.Format == "" {
+		req.Format = files.Parquet
+	}
+	if !slices.Contains(files.Formats, req.Format) {
+		return nil, unknownName("format", "unknown_format", spec.Format, []string{string(files.Parquet), string(files.Arrow), string(files.CSV)})
+	}
+	if spec.Timezone != "" {
+		if _, err := access.LoadZone(spec.Timezone); err != nil {
+			return nil, badField("timezone", "unknown_timezone", quote(spec.Timezone)+" is no IANA time zone; America/New_York is one.")
+		}
+	}
+	if spec.Advertiser == "" && grant.All {
+		return req, nil
+	}
+	tenant, problem := tenantOf(Request{Advertiser: spec.Advertiser}, grant)
+	if problem != nil {
+		return nil, problem
+	}
+	req.Advertiser = tenant.Advertiser()
+	return req, nil
+}
