@@ -211,3 +211,38 @@ func TestOpenJobsAreBounded(t *testing.T) {
 		wait(t, m, j)
 	}
 }
+
+// Tenants take turns, whoever asked for more, and earlier.
+func TestTenantsTakeTurns(t *testing.T) {
+	cfg := testConfig(t.TempDir())
+	cfg.Workers = 1
+	begun, goOn := make(chan Job), make(chan struct{})
+	m, stop := start(t, cfg, func(ctx context.Context, j Job, _ io.Writer) (Outcome, error) {
+		select {
+		case begun <- j:
+			<-goOn
+		case <-ctx.Done():
+		}
+		return Outcome{}, ctx.Err()
+	})
+	submit := func(tenant uint64, name string) {
+		t.Helper()
+		if _, err := m.Submit(tenant, name, name, request); err != nil {
+			t.Fatal(err)
+		}
+	}
+	submit(1, "1a")
+	order := []string{(<-begun).Format}
+	for _, name := range []string{"1b", "1c", "2a", "2b", "3a"} {
+		submit(uint64(name[0]-'0'), name)
+	}
+	for range 5 {
+		goOn <- struct{}{}
+		order = append(order, (<-begun).Format)
+	}
+	close(goOn)
+	stop()
+	if got := strings.Join(order, " "); got != "1a 2a 3a 1b 2b 1c" {
+		t.Errorf("jobs began in the order %s", got)
+	}
+}

@@ -66,7 +66,11 @@ type Manager struct {
 	mu    sync.Mutex
 	ready bool
 	jobs  map[string]*Job
+	// queue holds the jobs that wait, in the order in which they came.
 	queue []string
+	// turns says when a job of each tenant was last begun, counted in jobs.
+	turns map[uint64]uint64
+	begun uint64
 	wake  chan struct{}
 
 	done, failed, retried *metrics.Counter
@@ -76,7 +80,7 @@ type Manager struct {
 func New(cfg Config, run Runner, log zerolog.Logger, set *metrics.Set) *Manager {
 	return &Manager{
 		cfg: cfg, disk: disk{cfg.Dir}, run: run, log: log,
-		jobs: map[string]*Job{}, wake: make(chan struct{}, 1),
+		jobs: map[string]*Job{}, turns: map[uint64]uint64{}, wake: make(chan struct{}, 1),
 		done:    set.NewCounter("adtally_query_jobs_done_total"),
 		failed:  set.NewCounter("adtally_query_jobs_failed_total"),
 		retried: set.NewCounter("adtally_query_jobs_retried_total"),
@@ -209,16 +213,28 @@ func (m *Manager) work(ctx context.Context) {
 	}
 }
 
-// next takes the oldest job of the queue.
+// next takes the oldest job of the tenant that has waited for a turn longest, so
+// that many jobs of one tenant hold no other up.
 func (m *Manager) next() (Job, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if len(m.queue) == 0 {
 		return Job{}, false
 	}
-	j := m.jobs[m.queue[0]]
-	m.queue = m.queue[1:]
-	if len(m.queue) > 0 {
+	first := 0
+	for i, id := range m.queue {
+		if m.turns[m.jobs[id].Tenant] < m.turns[m.jobs[m.queue[first]].Tenant] {
+			first = i
+		}
+	}
+	j := m.jobs[m.queue[first]]
+	m.queue = slices.Delete(m.queue, first, first+1)
+	m.begun++
+	m.turns[j.Tenant] = m.begun
+	if len(m.queue) == 0 {
+		clear(m.turns) // nobody waits, so nobody is owed a turn
+		m.turns[j.Tenant] = m.begun
+	} else {
 		m.kick()
 	}
 	j.State = Running
