@@ -255,10 +255,13 @@ func (c *exportCmd) verify(ctx context.Context, e *env, conn clickhouse.Conn, ex
 		if err != nil {
 			return fmt.Errorf("verify %s: %w", folder, err)
 		}
+		for _, note := range v.Notes {
+			fmt.Fprintf(e.stdout, "%s: %s\n", folder, note)
+		}
 		for _, fault := range v.Faults {
 			fmt.Fprintf(e.stdout, "%s: %s\n", folder, fault)
 		}
-		if len(v.Faults) == 0 {
+		if len(v.Faults)+len(v.Notes) == 0 {
 			fmt.Fprintf(e.stdout, "%s: files, totals, closes and ledger agree\n", folder)
 		}
 		faults += len(v.Faults)

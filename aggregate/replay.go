@@ -99,11 +99,16 @@ func (silent) Synthetic(int)     {}
 // stretch asks the ledger which offsets its batches cover.
 func (r *Replay) stretch(ctx context.Context, out *Replayed) error {
 	var from, to uint64
+	var first, dropped time.Time
 	row := r.Conn.QueryRow(r.parameters(ctx, out), `
-SELECT min(b_start), max(b_end), groupUniqArray(code_version) FROM ledger
+SELECT min(b_start), max(b_end), groupUniqArray(code_version), min(lat_day), (SELECT max(day) FROM dropped_days) FROM ledger
 WHERE advertiser = 0 AND lat_day >= {since:Date} AND topic_id = {topic:UUID} AND lineage = {lineage:UInt32} AND kafka_partition = {partition:Int32}`)
-	if err := row.Scan(&from, &to, &out.Versions); err != nil {
+	if err := row.Scan(&from, &to, &out.Versions, &first, &dropped); err != nil {
 		return fmt.Errorf("read batches of partition %d: %w", out.Partition, err)
+	}
+	if to > 0 && !first.After(dropped) {
+		return fmt.Errorf("%w: the ledger keeps the minutes of %s and before no longer; choose a later day with --since",
+			ErrLogGone, dropped.Format(time.DateOnly))
 	}
 	slices.Sort(out.Versions)
 	out.From, out.To = int64(from), int64(to)

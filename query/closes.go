@@ -2,6 +2,7 @@ package query
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/adtally/adtally/internal/access"
+	"github.com/adtally/adtally/internal/books"
 	"github.com/adtally/adtally/query/closing"
 )
 
@@ -158,6 +160,9 @@ func (s *Server) getChanges(w http.ResponseWriter, r *http.Request, grant access
 	ctx, cancel := withTimeout(r.Context(), s.cfg.Timeout)
 	defer cancel()
 	feed, err := closing.Changes(ctx, s.conn, tenant.Advertiser(), since)
+	if errors.Is(err, books.ErrGone) {
+		err = versionGone("since", err)
+	}
 	if err != nil {
 		s.fail(w, r, timedOut(ctx, err))
 		return

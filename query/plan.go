@@ -3,6 +3,7 @@ package query
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -57,6 +58,9 @@ func (s *Server) plan(ctx context.Context, r *Report) ([]source, error) {
 	whole := span{r.start, r.end}
 	inner := span{ceil(r.start, grid), r.end.Truncate(grid)}
 	if r.granularity.seconds == secondsPerMinute || inner.empty() || !calendar.Regular(calendar.Offsets(r.zone, r.start, r.end)) {
+		if r.view.Dropped.Since(r.start) {
+			return nil, minutesGone(r, r.view.Dropped.Through)
+		}
 		return []source{{grain: byMinute, ranges: []span{whole}, slice: r.view.Whole()}}, nil
 	}
 	sources, err := s.rollups(ctx, r, inner)
@@ -64,12 +68,26 @@ func (s *Server) plan(ctx context.Context, r *Report) ([]source, error) {
 		return nil, err
 	}
 	if edges := outside(whole, inner); len(edges) > 0 {
+		if r.view.Dropped.Since(edges[0].from) {
+			return nil, minutesGone(r, r.view.Dropped.Through)
+		}
 		sources = append(sources, source{grain: byMinute, ranges: edges, slice: books.Slice{To: r.view.Rest.From}})
 	}
 	if r.view.RestHas(r.tenant.Advertiser(), r.start, r.end) {
 		sources = append(sources, source{grain: byMinute, ranges: []span{whole}, slice: r.view.Rest})
 	}
 	return sources, nil
+}
+
+// minutesGone says that a report needs minutes that the ledger keeps no longer.
+func minutesGone(r *Report, through time.Time) *Problem {
+	p := newProblem(http.StatusGone, "minutes_gone", "Up to "+through.UTC().Format(time.RFC3339)+
+		" only quarters of an hour and days are kept: ask from a later start, or with granularity quarter or coarser and start and end on quarters of an hour.")
+	p.Field = "start"
+	if r.granularity.seconds == secondsPerMinute {
+		p.Field = "granularity"
+	}
+	return p
 }
 
 // rollups covers a range with days, where the deltas have those of the report's

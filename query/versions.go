@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strconv"
 	"sync"
 	"time"
 
@@ -205,11 +206,22 @@ func (s *Server) view(ctx context.Context, asOf string) (*books.View, error) {
 		return nil, badField("as_of", "unknown_as_of",
 			"There is no such version of the books: as_of is what meta.as_of of an earlier answer said.")
 	case errors.Is(err, books.ErrGone):
-		p := newProblem(http.StatusGone, "as_of_gone", "This version of the books is no longer kept.")
-		p.Field = "as_of"
-		return nil, p
+		return nil, versionGone("as_of", err)
 	}
 	return view, err
+}
+
+// versionGone says that a version cannot be put together any more, and which is
+// the oldest that can.
+func versionGone(field string, err error) *Problem {
+	p := newProblem(http.StatusGone, "as_of_gone", "This version of the books is no longer kept.")
+	p.Field = field
+	if gone, ok := errors.AsType[*books.GoneError](err); ok {
+		oldest := strconv.FormatUint(gone.Oldest, 10)
+		p.Detail = "This version of the books is no longer kept; the oldest that is kept is " + oldest + "."
+		p.Allowed = []string{oldest}
+	}
+	return p
 }
 
 func notFinal(closed time.Time) *Problem {

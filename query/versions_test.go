@@ -139,6 +139,60 @@ func TestAsOfIsTheSameBytes(t *testing.T) {
 	}
 }
 
+// Where the ledger keeps minutes no longer, reports come from rollups or say why
+// they cannot.
+func TestDroppedMinutes(t *testing.T) {
+	l := newLedger(t, 1)
+	minute := time.Date(2026, 11, 2, 10, 7, 0, 0, time.UTC)
+	arrive := func(day int, net int64) {
+		l.Block(t, testLAT.AddDate(0, 0, day), testkit.Span{Rows: []entry{{Advertiser: 7, Minute: minute.AddDate(0, 0, day), Type: 1, Net: net}}})
+	}
+	c := l.compactor(t, nil)
+	url := serve(t, testConfig(), l.reader, newFixedKeys(), zerolog.Nop())
+	arrive(0, 1)
+	_, got := post(t, url, "one", with(`"metrics":["impressions"]`))
+	first := got["meta"].(map[string]any)["as_of"].(string)
+	arrive(0, 2)
+	l.cut(t, c)
+	arrive(1, 4)
+	l.cut(t, c)
+	l.exec(t, "INSERT INTO dropped_days (day, through, cut) SETTINGS async_insert = 0 VALUES ('"+testLAT.Format(time.DateOnly)+"', '"+minute.Format(time.DateTime)+"', 1)")
+	l.exec(t, "ALTER TABLE ledger DELETE IN PARTITION '"+testLAT.Format(time.DateOnly)+"' WHERE advertiser > 0 SETTINGS mutations_sync = 1")
+	url = serve(t, testConfig(), l.reader, newFixedKeys(), zerolog.Nop())
+	f := func(more, want string) {
+		t.Helper()
+		if status, got := post(t, url, "one", with(`"metrics":["impressions"],`+more)); status != 200 || fmt.Sprint(got["totals"]) != "map[impressions:"+want+"]" {
+			t.Errorf("%s: %d %v, want %s", more, status, got, want)
+		}
+	}
+	f(`"granularity":"quarter"`, "7")
+	f(`"granularity":"day","timezone":"Asia/Kathmandu"`, "7")
+	f(`"granularity":"minute","start":"2026-11-02T10:08:00Z","end":"2026-11-04"`, "4")
+	f(`"start":"2026-11-02T10:15:00Z","end":"2026-11-03T10:08:00Z"`, "4")
+	f(`"as_of":"1"`, "3")
+	bad := func(more, code, field string) map[string]any {
+		t.Helper()
+		status, got := post(t, url, "one", with(`"metrics":["impressions"],`+more))
+		if status != http.StatusGone || got["code"] != code || got["field"] != field {
+			t.Errorf("%s: %d %v", more, status, got)
+		}
+		return got
+	}
+	bad(`"granularity":"minute"`, "minutes_gone", "granularity")
+	bad(`"start":"2026-11-02T10:07:00Z","end":"2026-11-04"`, "minutes_gone", "start")
+	bad(`"start":"2026-11-02T10:00:00Z","end":"2026-11-02T10:08:00Z"`, "minutes_gone", "start")
+	if got := bad(`"as_of":"`+first+`"`, "as_of_gone", "as_of"); fmt.Sprint(got["allowed"]) != "[1]" {
+		t.Errorf("the oldest version: %v", got)
+	}
+	res, text := call(t, "GET", url+"/v1/changes?since=0", "one", "")
+	if got := parse(t, text); res.status != http.StatusGone || got["code"] != "as_of_gone" || got["field"] != "since" {
+		t.Errorf("changes since before: %d %v", res.status, got)
+	}
+	if res, text := call(t, "GET", url+"/v1/changes?since=1", "one", ""); res.status != http.StatusOK {
+		t.Errorf("changes since then: %d %s", res.status, text)
+	}
+}
+
 // The planner reads the coarsest tables that can answer.
 func TestPlannedTables(t *testing.T) {
 	p := newPlanner()

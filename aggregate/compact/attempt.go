@@ -26,6 +26,8 @@ type attempt struct {
 	tail  *books.Tail
 	topic books.Topic
 	zones *books.ZoneMap
+	// keep is how long the deltas of the cut are kept.
+	keep time.Duration
 	// fold is the first delta of the last cover that is added up again.
 	fold int
 	// made lists the table partitions that it writes.
@@ -82,7 +84,7 @@ func (a *attempt) cut(ledger sums, cover books.Cover) *books.Cut {
 	}
 	return &books.Cut{
 		Number: a.last.Number + 1, Attempt: a.id, Previous: a.last.Attempt,
-		KeptUntil: time.Now().Add(a.cfg.Keep), CodeVersion: version,
+		KeptUntil: time.Now().Add(a.keep), CodeVersion: version,
 		CompleteThrough: books.CompleteThrough(reached, a.cfg.Skew),
 		Vector:          a.tail.To, Tiles: tiles, Gaps: uint32(len(a.tail.Gaps)),
 		Rows: ledger.rows, Added: ledger.totals, Cover: cover,

@@ -22,6 +22,8 @@ type Config struct {
 	Keep     time.Duration `help:"How long what a cut was made of is kept after later cuts were made; reports that began before then need it." default:"1h"`
 	Timeout  time.Duration `help:"Time allowed for adding up one cut." default:"30m"`
 	Skew     time.Duration `help:"How far the brokers' clocks may differ; complete_through is behind the marks by it." default:"2s"`
+	// LedgerDays counts days of broker time.
+	LedgerDays int `help:"Days after which the ledger may drop its minutes, once they are in a cut and closed in every time zone: older reports then come from quarters of an hour and days, and exports of such days cannot be made again. 0 keeps them for ever; otherwise at least 32, as events may come 31 days late." default:"0"`
 }
 
 // Validate says which setting cannot be.
@@ -37,11 +39,15 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("--compact-timeout must be from 1s to %s", maxAttempt)
 	case c.Skew < 0:
 		return errors.New("--compact-skew cannot be negative")
+	case c.LedgerDays != 0 && (c.LedgerDays < minLedgerDays || c.LedgerDays > maxLedgerDays):
+		return fmt.Errorf("--compact-ledger-days must be 0 or from %d to %d", minLedgerDays, maxLedgerDays)
 	}
 	return nil
 }
 
 const (
+	// minLedgerDays is longer than events may come late, maxLedgerDays a century.
+	minLedgerDays, maxLedgerDays = 32, 36_525
 	// maxAttempt bounds an attempt: what is older was given up.
 	maxAttempt = 6 * time.Hour
 	// litter is the age at which what no cut names is dropped: by then no
@@ -75,6 +81,8 @@ type Compactor struct {
 	// one no more.
 	superseded map[uuid.UUID]time.Time
 	cover      books.Cover
+	// looked is when it was last looked what of the ledger can go.
+	looked time.Time
 
 	// step is told what is done next; tests end attempts there.
 	step func(what string) error
@@ -147,6 +155,9 @@ func (c *Compactor) once(ctx context.Context, idle time.Duration) (*books.Cut, e
 	if err := c.sweep(ctx, cut); err != nil { // what is left is dropped next time
 		c.log.Warn().Err(err).Msg("old deltas are not dropped yet")
 	}
+	if err := c.retain(ctx); err != nil { // the rows stay, and it is tried again
+		c.log.Warn().Err(err).Msg("old minutes of the ledger are not dropped yet")
+	}
 	return cut, nil
 }
 
@@ -185,9 +196,13 @@ func (c *Compactor) prepare(ctx context.Context, idle time.Duration) (*attempt, 
 	if tail.Rows == 0 && !waits && !due && !stale(last.Cover, zones) {
 		return nil, nil
 	}
+	keep, err := c.keepFor(ctx)
+	if err != nil {
+		return nil, err
+	}
 	return &attempt{
 		Compactor: c, id: uuid.New(), began: time.Now(),
-		last: last, tail: tail, topic: topics[len(topics)-1], zones: zones,
+		last: last, tail: tail, topic: topics[len(topics)-1], zones: zones, keep: keep,
 		fold: foldFrom(last.Cover, tail.Rows),
 	}, nil
 }

@@ -224,6 +224,8 @@ func TestCompact(t *testing.T) {
 	f("views", viewsMeanTheSameRowsLater)
 	f("sweep", replacedDeltasAreDropped)
 	f("idle", idleBooksMakeNoCuts)
+	f("retain", minutesGoWhenNobodyNeedsThem)
+	f("needed", minutesStayWhileTheyAreNeeded)
 }
 
 func once(tb testing.TB, c *Compactor) *books.Cut {

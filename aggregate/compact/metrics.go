@@ -12,7 +12,7 @@ import (
 // counters are the series of the compactor.
 type counters struct {
 	cuts, failures, lost, dropped *metrics.Counter
-	rows                          *metrics.Counter
+	rows, days                    *metrics.Counter
 	last, created, frozen, gaps   *metrics.Gauge
 	deltas                        *metrics.Gauge
 	seconds                       *metrics.PrometheusHistogram
@@ -25,6 +25,7 @@ func newCounters(set *metrics.Set) *counters {
 		lost:     set.NewCounter("adtally_compact_lost_races_total"),
 		dropped:  set.NewCounter("adtally_compact_dropped_partitions_total"),
 		rows:     set.NewCounter("adtally_compact_rows_total"),
+		days:     set.NewCounter("adtally_compact_ledger_days_dropped_total"),
 		last:     set.NewGauge("adtally_compact_last_cut", nil),
 		created:  set.NewGauge("adtally_compact_last_cut_timestamp_seconds", nil),
 		frozen:   set.NewGauge("adtally_compact_frozen", nil),

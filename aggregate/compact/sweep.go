@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/google/uuid"
@@ -47,6 +48,13 @@ func (c *Compactor) sweep(ctx context.Context, newest *books.Cut) error {
 		return err
 	}
 	live, now := named(newest.Cover), time.Now()
+	covers, err := c.reader.KeptCovers(ctx)
+	if err != nil {
+		return err
+	}
+	for _, cover := range covers {
+		maps.Copy(live, named(cover))
+	}
 	there := map[uuid.UUID]bool{}
 	for _, p := range partitions {
 		there[p.id] = true

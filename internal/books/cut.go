@@ -86,7 +86,7 @@ type Reader struct{ conn clickhouse.Conn }
 // NewReader returns a Reader on conn, whose user may be read-only.
 func NewReader(conn clickhouse.Conn) *Reader { return &Reader{conn: conn} }
 
-const selectCuts = `SELECT cut, attempt, previous, created, kept_until, now() < kept_until - INTERVAL 10 MINUTE, code_version, complete_through,
+const selectCuts = `SELECT cut, attempt, previous, created, kept_until, ` + stillKept + `, code_version, complete_through,
     topic_id, lineage, kafka_partition, first, position, lat, tiles, gaps, rows,
     currency, gross, net, duplicate, invalid, orphan, arrayMap(x -> toString(x), spend_nanos), cover, seconds
 FROM cuts

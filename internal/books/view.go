@@ -36,6 +36,9 @@ type View struct {
 	// RestRows is how many ledger rows Rest has.
 	RestRows uint64
 
+	// Dropped is what the ledger no longer keeps of it.
+	Dropped Dropped
+
 	// touched says what the rows of Rest are about, if somebody looked.
 	touched *touched
 }
@@ -94,9 +97,13 @@ func (r *Reader) Now(ctx context.Context) (*View, error) {
 	if err != nil {
 		return nil, err
 	}
+	dropped, err := r.Dropped(ctx)
+	if err != nil {
+		return nil, err
+	}
 	v := &View{
 		Name: nameOf(cut.Number, topics, tail), Cut: cut.Number, To: tail.To, Topic: last(topics),
-		Deltas: cut.Cover, Rest: tail.Slice, RestRows: tail.Rows,
+		Deltas: cut.Cover, Rest: tail.Slice, RestRows: tail.Rows, Dropped: dropped,
 	}
 	if v.RestRows > 0 && v.RestRows < maxTouched {
 		v.touched, err = r.touchedBy(ctx, &v.Rest)
@@ -201,7 +208,8 @@ func (v Vector) reaches(other Vector) bool {
 }
 
 // assemble finds what adds up to the view, which is of the given cut: the cover
-// of that cut while it is kept, afterwards what the newest cover has up to it.
+// of that cut while it is kept; afterwards that of an earlier cut which is kept
+// longer, or what the newest cover has up to it, whichever is nearer.
 func (r *Reader) assemble(ctx context.Context, v *View, from *Cut, topics []Topic) error {
 	newest, err := r.Newest(ctx)
 	if err != nil {
@@ -210,11 +218,12 @@ func (r *Reader) assemble(ctx context.Context, v *View, from *Cut, topics []Topi
 	if !v.To.begins(newest.Vector) {
 		return ErrGone
 	}
+	if v.Dropped, err = r.Dropped(ctx); err != nil {
+		return err
+	}
 	deltas := from.Cover
 	if from.kept == 0 {
-		var end uint64
-		deltas, end = newest.Cover.Upto(v.Cut)
-		if from, err = r.Cut(ctx, end); err != nil {
+		if from, deltas, err = r.base(ctx, v.Cut, newest); err != nil {
 			return err
 		}
 	}
@@ -225,8 +234,26 @@ func (r *Reader) assemble(ctx context.Context, v *View, from *Cut, topics []Topi
 	if !sameEnds(tail.To, v.To) {
 		return ErrGone
 	}
+	if tail.Rows > 0 && v.Dropped.Of(&tail.Slice) {
+		return r.Gone(ctx, &v.Dropped)
+	}
 	v.Deltas, v.Rest, v.RestRows = deltas, tail.Slice, tail.Rows
 	return nil
+}
+
+// base returns the cut nearest before a version from which it can be put
+// together, and its deltas.
+func (r *Reader) base(ctx context.Context, number uint64, newest *Cut) (*Cut, Cover, error) {
+	deltas, end := newest.Cover.Upto(number)
+	kept, err := r.keptUpto(ctx, number)
+	if err != nil {
+		return nil, nil, err
+	}
+	if kept != nil && kept.Number > end {
+		return kept, kept.Cover, nil
+	}
+	cut, err := r.Cut(ctx, end)
+	return cut, deltas, err
 }
 
 // begins says that the vector counts each partition from where the other does.

@@ -135,6 +135,16 @@ func TestCorrections(t *testing.T) {
 	if err != nil || len(tail.Gaps)+len(tail.Overlaps) > 0 || len(tail.To) != 2 {
 		t.Errorf("tail %+v: %v", tail, err)
 	}
+	// Minutes that the ledger keeps no longer cannot be corrected.
+	err = conn.Exec(t.Context(), "INSERT INTO dropped_days (day, through, cut) SETTINGS async_insert = 0 VALUES ('2026-11-20', '2026-11-20 12:00:00', 1)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{"advertiser,day,campaign\n7,2026-11-20,2\n", `{"advertiser":7,"time":"2026-11-20T12:00:00Z","event_type":"click","campaign":9,"net":1}`} {
+		if err := apply(t, conn, text); !errors.Is(err, books.ErrDropped) || !strings.Contains(err.Error(), "line ") {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
 }
 
 // TestTwoAtOnce lets two correct at the same time: both land, one after the other.

@@ -9,7 +9,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
+	"github.com/adtally/adtally/internal/books"
 	"github.com/adtally/adtally/internal/clickhouse"
 	"github.com/adtally/adtally/proto"
 )
@@ -18,8 +20,16 @@ import (
 // A cell that several verdicts meet is changed by the first as far as it goes.
 func Reclassify(ctx context.Context, conn clickhouse.Conn, verdicts []Verdict) ([]Row, error) {
 	r := reclassifying{conn: conn, left: map[Cell]*amount{}}
+	dropped, err := books.NewReader(conn).Dropped(ctx)
+	if err != nil {
+		return nil, err
+	}
 	for i := range verdicts {
 		v := &verdicts[i]
+		if dropped.Since(v.From) { // neither what it changes nor what was before can be told
+			return nil, fmt.Errorf("line %d: from %s: %w; what is kept begins after %s",
+				v.Line, v.From.UTC().Format(time.RFC3339), books.ErrDropped, dropped.Through.Format(time.RFC3339))
+		}
 		if v.Adjust {
 			r.rows = append(r.rows, v.row())
 			continue

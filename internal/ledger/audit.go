@@ -102,10 +102,10 @@ const batches = `
     WHERE topic_id = {topic:UUID} AND lineage = {lineage:UInt32} AND lat_day >= {since:Date} %s
     GROUP BY kafka_partition, b_start, b_end, batch_id`
 
-// differs compares a mark with its rows.
-const differs = `marks != 1 OR row_count != marked_rows OR row_gross != m_gross OR row_net != m_net OR row_spend != m_spend
+// differs compares a mark with its rows, unless the ledger keeps those no longer.
+const differs = `if(max(ledger.lat_day) <= (SELECT max(day) FROM dropped_days), marks != 1, marks != 1 OR row_count != marked_rows OR row_gross != m_gross OR row_net != m_net OR row_spend != m_spend
                OR row_duplicate != m_duplicate OR row_invalid != m_invalid OR row_orphan != m_orphan
-               OR records != length OR row_gross != row_net + row_duplicate + row_invalid + row_orphan`
+               OR records != length OR row_gross != row_net + row_duplicate + row_invalid + row_orphan)`
 
 // audit walks the batches of each partition in the order of their offsets. The
 // totals are summed from the first offset on; where the first batches are not

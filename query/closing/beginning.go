@@ -18,6 +18,7 @@ type beginning struct {
 	state    *State
 	accounts map[uint64]string
 	cut      *books.Cut
+	dropped  books.Dropped
 	// moves are those that the next close has; after is the state with them.
 	moves []Move
 	after *State
@@ -37,6 +38,9 @@ func (c *Closer) begin(ctx context.Context) (*beginning, error) {
 		b.accounts[a.Advertiser] = a.Timezone
 	}
 	if b.cut, err = c.reader.Newest(ctx); err != nil {
+		return nil, err
+	}
+	if b.dropped, err = b.reader.Dropped(ctx); err != nil {
 		return nil, err
 	}
 	moving := state.moving(b.accounts)
@@ -68,7 +72,12 @@ func (b *beginning) counted(ctx context.Context, moving map[uint64]uint64) (map[
 		slices.Sort(advertisers)
 		params := clickhouse.Parameters{"moving": idArray(advertisers)}
 		slice := books.Slice{To: cut.Vector}
-		ids, err := queryIDs(ctx, b.conn, "SELECT DISTINCT advertiser FROM ledger WHERE advertiser IN {moving:Array(UInt64)} AND "+slice.Where("s", params), params)
+		query := "SELECT DISTINCT advertiser FROM ledger WHERE advertiser IN {moving:Array(UInt64)} AND " + slice.Where("s", params)
+		if b.dropped.Cut > 0 { // whose rows are dropped is in closes, and in rollups
+			params["through"] = b.dropped.Through.Format(time.DateTime)
+			query += "\nUNION DISTINCT\nSELECT DISTINCT advertiser FROM rollup_quarter WHERE advertiser IN {moving:Array(UInt64)} AND quarter <= {through:DateTime('UTC')}"
+		}
+		ids, err := queryIDs(ctx, b.conn, query, params)
 		if err != nil {
 			return nil, err
 		}

@@ -73,6 +73,12 @@ func Changes(ctx context.Context, conn clickhouse.Conn, advertiser, since uint64
 	if err != nil {
 		return nil, err
 	}
+	if c.dropped, err = c.reader.Dropped(ctx); err != nil {
+		return nil, err
+	}
+	if since < c.dropped.Cut {
+		return nil, c.reader.Gone(ctx, &c.dropped)
+	}
 	feed := &Feed{Changes: []Change{}, AsOf: strconv.FormatUint(max(since, newest.Number), 10)}
 	state := NewState()
 	var steps []step
@@ -116,6 +122,7 @@ type changes struct {
 	conn       clickhouse.Conn
 	reader     *books.Reader
 	advertiser uint64
+	dropped    books.Dropped
 }
 
 func (c *changes) step(ctx context.Context, state *State, s step) (list []Change, err error) {
@@ -158,6 +165,9 @@ func (c *changes) step(ctx context.Context, state *State, s step) (list []Change
 			&o.Duplicate, &n.Duplicate, &o.Invalid, &n.Invalid, &o.Orphan, &n.Orphan, &o.Spend, &n.Spend)
 		if err != nil {
 			return nil, fmt.Errorf("read changes: %w", err)
+		}
+		if starts, _ := Bounds(day, zone); c.dropped.Since(starts) {
+			return nil, fmt.Errorf("read changes of %s: %w", DateOf(day).Format(time.DateOnly), books.ErrDropped)
 		}
 		slices.Sort(change.Reasons)
 		change.Day = DateOf(day).Format(time.DateOnly)

@@ -2,6 +2,7 @@ package closing
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/adtally/adtally/internal/access"
@@ -28,12 +29,20 @@ func RowsOf(ctx context.Context, conn clickhouse.Conn, c *Close, adjustments boo
 		Adjustments: adjustments, Advertiser: advertiser,
 	}
 	reader := books.NewReader(conn)
+	dropped, err := reader.Dropped(ctx)
+	if err != nil {
+		return nil, err
+	}
 	to, err := reader.Cut(ctx, c.Cut)
 	if err != nil {
 		return nil, err
 	}
 	r.Slice = books.Slice{To: to.Vector}
+	gone := fmt.Errorf("the rows of %s: %w; its files can be checked against themselves only", c.Day, books.ErrDropped)
 	if !adjustments {
+		if starts, _ := Bounds(r.Day, zone); dropped.Since(starts) {
+			return nil, gone
+		}
 		return r, nil
 	}
 	from, err := reader.Cut(ctx, c.PreviousCut)
@@ -48,6 +57,8 @@ func RowsOf(ctx context.Context, conn clickhouse.Conn, c *Close, adjustments boo
 	if err != nil {
 		return nil, err
 	}
-	r.Slice = tail.Slice
+	if r.Slice = tail.Slice; tail.Rows > 0 && dropped.Of(&r.Slice) {
+		return nil, gone
+	}
 	return r, nil
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/adtally/adtally/internal/books"
 	"github.com/adtally/adtally/internal/clickhouse"
 	"github.com/adtally/adtally/query/closing"
 )
@@ -127,6 +128,14 @@ func read(ctx context.Context, conn clickhouse.Conn, req *Request, ours, theirs 
 	first := slices.MinFunc(req.Lines, func(a, b Theirs) int { return a.Day.Compare(b.Day) }).Day
 	last := slices.MaxFunc(req.Lines, func(a, b Theirs) int { return a.Day.Compare(b.Day) }).Day
 	const margin = 36 * time.Hour
+	dropped, err := books.NewReader(conn).Dropped(ctx)
+	if err != nil {
+		return err
+	}
+	if dropped.Since(first.Add(-margin)) {
+		return fmt.Errorf("reconcile %s: %w; the first day that can be is after %s",
+			first.Format(time.DateOnly), books.ErrDropped, dropped.Through.Add(margin).Format(time.DateOnly))
+	}
 	params := clickhouse.Parameters{
 		"advertiser": strconv.FormatUint(req.Advertiser, 10),
 		"from":       first.Add(-margin).Format(time.DateTime), "to": last.AddDate(0, 0, 1).Add(margin).Format(time.DateTime),

@@ -329,3 +329,30 @@ func testChanged(t *testing.T, conn clickhouse.Conn, e *Exporter) {
 		t.Errorf("a close was changed: %q", faults)
 	}
 }
+
+// What the ledger keeps no longer is neither exported nor called wrong.
+func TestDroppedMinutes(t *testing.T) {
+	conn := closedDays(t)
+	e := NewExporter(conn)
+	dir, _ := exportDay(t, e, Request{Day: "2026-11-20", Dir: t.TempDir(), Format: statement.CSV})
+	err := conn.Exec(clickhouse.With(t.Context(), "", clickhouse.Settings{"async_insert": 0}, nil),
+		"INSERT INTO dropped_days (day, through, cut) VALUES ('2026-11-20', '2026-11-20 12:39:00', 2)")
+	if err == nil {
+		err = conn.Exec(t.Context(), "ALTER TABLE ledger DELETE IN PARTITION '2026-11-20' WHERE advertiser > 0 SETTINGS mutations_sync = 1")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := e.Export(t.Context(), &Request{Day: "2026-11-20", Dir: t.TempDir(), Format: statement.CSV}); !errors.Is(err, books.ErrDropped) {
+		t.Errorf("an export of dropped minutes: %v", err)
+	}
+	v, err := e.Verify(t.Context(), dir)
+	if err != nil || len(v.Faults) > 0 || len(v.Notes) == 0 || !strings.Contains(v.Notes[0], "keeps these minutes no longer") {
+		t.Errorf("an export from before: %+v %v", v, err)
+	}
+	// The day after has all its rows, among them the late ones of the day before.
+	next, m := exportDay(t, e, Request{Day: "2026-11-21", Dir: t.TempDir(), Format: statement.CSV})
+	if faults := verify(t, e, next); faults != "" || m.Files[1].Rows == 0 {
+		t.Errorf("the day after: %s %+v", faults, m.Files)
+	}
+}
