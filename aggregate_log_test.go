@@ -2,12 +2,16 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/adtally/adtally/proto"
 )
 
 // Odd logs are counted as they are meant.
@@ -19,6 +23,7 @@ func TestCountingOddLogs(t *testing.T) {
 	}{
 		{"28 29 clocks step", clocksStep},
 		{"37 poison", poison},
+		{"synthetic duplicate", syntheticDuplicate},
 		{"38 hot key", hotKey},
 		{"39 idle partitions", idlePartitions},
 	} {
@@ -88,6 +93,48 @@ func poison(t *testing.T, c *counting) {
 		if strings.Contains(string(rec.Value), "example.com") {
 			t.Errorf("rejected record %s tells what was sent", rec.Value)
 		}
+	}
+}
+
+// An id comes again with another price: the first one counts, and people are
+// told what came, without its user.
+func syntheticDuplicate(t *testing.T, c *counting) {
+	t.Helper()
+	w := c.start("worker")
+	c.produce(200)
+	c.settle()
+	ev := c.event(3)
+	ev.PriceNanos += 5_000_000
+	value, err := ev.MarshalVT()
+	if err != nil {
+		t.Fatal(err)
+	}
+	partition := proto.Partition(ev, c.cfg.Spread, countingPartitions)
+	sent, err := c.log.ProduceSync(t.Context(), &kgo.Record{Topic: c.cfg.Topic, Partition: partition, Value: value}).First()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.mu.Lock()
+	c.sent[3]++
+	c.mu.Unlock()
+	c.settle()
+	c.wait("the synthetic duplicate to be counted", func() bool { return w.metric("adtally_aggregate_events_synthetic_duplicate_total") == 1 })
+	var r struct {
+		Reason, Route, Detail, Body string
+		Advertiser                  string `json:"advertiser_id"`
+	}
+	rec := c.records(c.cfg.RejectedTopic(), 1)[0]
+	if err := json.Unmarshal(rec.Value, &r); err != nil {
+		t.Fatalf("rejected record %s: %v", rec.Value, err)
+	}
+	if r.Reason != "synthetic_duplicate" || r.Route != "aggregate" || r.Advertiser != strconv.FormatUint(c.advertiser, 10) ||
+		!strings.Contains(r.Detail, fmt.Sprintf("partition %d offset %d", partition, sent.Offset)) {
+		t.Errorf("rejected record %s", rec.Value)
+	}
+	var body map[string]string
+	if err := json.Unmarshal([]byte(r.Body), &body); err != nil || body["price_nanos"] != strconv.FormatInt(ev.PriceNanos, 10) ||
+		body["event_id"] != fmt.Sprintf("%016x%016x", ev.EventIdHi, ev.EventIdLo) || body["user_hash"] != "" {
+		t.Errorf("rejected event %s (%v)", r.Body, err)
 	}
 }
 

@@ -160,17 +160,14 @@ func newUniques(store Uniques, log zerolog.Logger, set *metrics.Set) *uniques {
 
 // add takes the users of a delta, of which it keeps nothing.
 func (u *uniques) add(d *window.Delta) {
-	users := d.Users()
-	if len(users) == 0 {
-		return
-	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.cells, u.places = zeroed(u.cells, d.Len()), u.places[:0]
-	for i, of := range users {
+	dropped := 0
+	for of := range d.Users() {
 		if u.waiting.n >= maxUsers {
-			u.dropped.Add(len(users) - i)
-			return
+			dropped++
+			continue
 		}
 		at := &u.cells[of.Row]
 		if *at == 0 {
@@ -178,6 +175,7 @@ func (u *uniques) add(d *window.Delta) {
 		}
 		u.waiting.add(view{of.User, *at - 1})
 	}
+	u.dropped.Add(dropped)
 }
 
 // cell returns the cell that the row counts in. Each set of texts of a delta is

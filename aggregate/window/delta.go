@@ -1,6 +1,11 @@
 package window
 
-import "github.com/adtally/adtally/proto"
+import (
+	"iter"
+	"runtime"
+
+	"github.com/adtally/adtally/proto"
+)
 
 // Key is one cell of the books: a minute of event time under all dimensions.
 type Key struct {
@@ -48,8 +53,12 @@ type Delta struct {
 	len    int
 	index  index
 	texts  texts
-	users  []UserOf
-	totals Totals
+	// users stand in chunks, of which lastUsers is the one that is filled.
+	users     [][]UserOf
+	lastUsers int
+	totals    Totals
+	// memory keeps what chunks and users lie in.
+	memory []*mapping
 }
 
 // UserOf is the user of a net impression.
@@ -86,8 +95,11 @@ type key struct {
 	typ    uint8
 }
 
-// chunkCells is the number of cells that memory is taken for at a time.
-const chunkCells = 256
+// Memory is taken for so many cells or users at a time, which are whole pages.
+const (
+	chunkCells = 512
+	chunkUsers = 4096
+)
 
 // Len returns the number of rows.
 func (d *Delta) Len() int { return d.len }
@@ -113,15 +125,31 @@ func (d *Delta) Row(i int, r *Row) {
 		r.Invalid = int64(c.counts[counted])
 	}
 	r.Gross = r.Net + r.Duplicate + r.Invalid + r.Orphan
+	runtime.KeepAlive(d) // c lies in its memory
 }
 
 // Texts returns the number of the set of texts of row i: rows of d with the same
 // number have the same texts. Numbers count from 0.
-func (d *Delta) Texts(i int) uint32 { return d.at(i).texts }
+func (d *Delta) Texts(i int) uint32 {
+	code := d.at(i).texts
+	runtime.KeepAlive(d)
+	return code
+}
 
 // Users lists the users of net impressions, an entry for each impression whose
-// user is known. It belongs to d and is valid until its next change.
-func (d *Delta) Users() []UserOf { return d.users }
+// user is known.
+func (d *Delta) Users() iter.Seq[UserOf] {
+	return func(yield func(UserOf) bool) {
+		for _, chunk := range d.users {
+			for _, of := range chunk {
+				if !yield(of) {
+					return
+				}
+			}
+		}
+		runtime.KeepAlive(d)
+	}
+}
 
 // Totals returns the control totals.
 func (d *Delta) Totals() Totals {
@@ -134,11 +162,31 @@ func (d *Delta) Totals() Totals {
 func (d *Delta) Reset() {
 	d.len = 0
 	d.index.reset()
-	d.users = d.users[:0]
+	d.dropUsers()
 	d.totals = Totals{}
 	if len(d.texts.blob) > maxTexts {
 		d.texts = texts{}
 	}
+}
+
+func (d *Delta) dropUsers() {
+	for i := range d.users {
+		d.users[i] = d.users[i][:0]
+	}
+	d.lastUsers = 0
+}
+
+// addUser notes the user of an impression.
+func (d *Delta) addUser(of UserOf) {
+	if d.lastUsers < len(d.users) && len(d.users[d.lastUsers]) == chunkUsers {
+		d.lastUsers++
+	}
+	if d.lastUsers == len(d.users) {
+		chunk, memory := allocate[UserOf](chunkUsers)
+		d.users, d.memory = append(d.users, chunk[:0]), append(d.memory, memory)
+	}
+	last := &d.users[d.lastUsers]
+	*last = append(*last, of)
 }
 
 func (d *Delta) at(i int) *cell { return &d.chunks[i/chunkCells][i%chunkCells] }
@@ -196,7 +244,7 @@ func (d *Delta) add(row, as int, spend int64, user uint64) {
 		t.Net++
 		t.SpendNanos += spend
 		if user != 0 {
-			d.users = append(d.users, UserOf{Row: int32(row), User: user})
+			d.addUser(UserOf{Row: int32(row), User: user})
 		}
 	}
 }
@@ -205,7 +253,8 @@ func (d *Delta) add(row, as int, spend int64, user uint64) {
 func (d *Delta) grow(h uint64, k *key) int {
 	row := d.len
 	if row == len(d.chunks)*chunkCells {
-		d.chunks = append(d.chunks, make([]cell, chunkCells))
+		chunk, memory := allocate[cell](chunkCells)
+		d.chunks, d.memory = append(d.chunks, chunk), append(d.memory, memory)
 	}
 	*d.at(row) = cell{key: *k}
 	d.index.insert(h, row)

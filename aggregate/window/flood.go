@@ -59,7 +59,7 @@ func (f *flood) bucket(number int64) *bucket {
 func (f *flood) touch(number int64, tuple uint64) uint64 {
 	if n := len(f.buckets); n > 0 && f.buckets[n-1].number == number {
 		if slots := f.buckets[n-1].tuples.slots; len(slots) > 0 {
-			return slots[max(tuple, 1)&uint64(len(slots)-1)]
+			return slots[homeOf(uint32(tuple>>32), len(slots))]
 		}
 	}
 	return 0
@@ -80,8 +80,9 @@ func (f *flood) advance(lat int64) {
 // set is a set of hashes: open addressing, 8 bytes a slot. The zero set is ready
 // to use.
 type set struct {
-	slots []uint64
-	used  int
+	slots  []uint64
+	memory *mapping
+	used   int
 }
 
 func (s *set) has(h uint64) bool {
@@ -89,10 +90,12 @@ func (s *set) has(h uint64) bool {
 		return false
 	}
 	h = max(h, 1) // 0 is a free slot
-	mask := uint64(len(s.slots) - 1)
-	for at := h; s.slots[at&mask] != 0; at++ {
-		if s.slots[at&mask] == h {
+	for at := homeOf(uint32(h>>32), len(s.slots)); s.slots[at] != 0; {
+		if s.slots[at] == h {
 			return true
+		}
+		if at++; at == len(s.slots) {
+			at = 0
 		}
 	}
 	return false
@@ -100,20 +103,18 @@ func (s *set) has(h uint64) bool {
 
 // reserve makes room for n hashes.
 func (s *set) reserve(n int) {
-	size := max(len(s.slots), minSlots)
-	for 4*n > 3*size {
-		size *= 2
-	}
+	size := larger(len(s.slots), n)
 	if size == len(s.slots) {
 		return
 	}
-	old := s.slots
-	s.slots = make([]uint64, size)
+	old, memory := s.slots, s.memory
+	s.slots, s.memory = allocate[uint64](size)
 	for _, h := range old {
 		if h != 0 {
 			s.put(h)
 		}
 	}
+	memory.free()
 }
 
 // add adds a hash that s does not have.
@@ -124,10 +125,11 @@ func (s *set) add(h uint64) {
 }
 
 func (s *set) put(h uint64) {
-	mask := uint64(len(s.slots) - 1)
-	at := h
-	for s.slots[at&mask] != 0 {
-		at++
+	at := homeOf(uint32(h>>32), len(s.slots))
+	for s.slots[at] != 0 {
+		if at++; at == len(s.slots) {
+			at = 0
+		}
 	}
-	s.slots[at&mask] = h
+	s.slots[at] = h
 }

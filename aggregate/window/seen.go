@@ -32,7 +32,7 @@ type seen struct {
 	swept int
 	// spare is an empty table: the next segment that grows moves into it and
 	// leaves its own.
-	spare []line
+	spare table
 	// filled is how many entries each line of a table has that is being filled.
 	filled []uint8
 }
@@ -64,9 +64,20 @@ type fingerprint struct {
 
 // segment is a part of the set.
 type segment struct {
-	mem   []line
+	table
 	lines uint32 // in use of mem
 	used  int    // entries that are not empty
+}
+
+// table is memory for lines; those that are not in use are empty.
+type table struct {
+	mem    []line
+	memory *mapping
+}
+
+func newTable(n int) (t table) {
+	t.mem, t.memory = allocate[line](n)
+	return t
 }
 
 func newSeen(cfg Config) *seen {
@@ -253,15 +264,13 @@ func (s *seen) rebuild(g *segment) {
 	old := g.mem[:g.lines]
 	g.used = s.kept(old)
 	g.lines = uint32(max((g.used+1)*100/(roomy*lineEntries)+1, minLines))
-	if len(s.spare) < int(g.lines) {
-		freeLines(s.spare)
-		s.spare = makeLines(2 * int(g.lines))
+	if len(s.spare.mem) < int(g.lines) {
+		s.spare.memory.free()
+		s.spare = newTable(2 * int(g.lines))
 	}
-	left := g.mem
-	g.mem = s.spare
+	g.table, s.spare = s.spare, g.table
 	s.fill(g, old)
 	clear(old)
-	s.spare = left
 }
 
 // kept counts the entries that have not expired.
@@ -331,9 +340,9 @@ func (s *seen) sweep(g *segment, passed int64) {
 // close gives the memory back.
 func (s *seen) close() {
 	for i := range s.segments {
-		freeLines(s.segments[i].mem)
+		s.segments[i].memory.free()
 		s.segments[i] = segment{}
 	}
-	freeLines(s.spare)
-	s.spare = nil
+	s.spare.memory.free()
+	s.spare = table{}
 }

@@ -1,6 +1,8 @@
 package window
 
 import (
+	"runtime"
+
 	"github.com/adtally/adtally/proto"
 )
 
@@ -85,6 +87,9 @@ func (s *State) FoldBatch(records []Record, d *Delta) {
 	if d != nil {
 		d.totals.Pending = int64(s.pending.open)
 	}
+	// Pointers into their memory do not keep it.
+	runtime.KeepAlive(s)
+	runtime.KeepAlive(d)
 }
 
 // touch reads the lines that the first n records will look at. The loops are so

@@ -165,13 +165,13 @@ func BenchmarkFold(b *testing.B) {
 			var d Delta
 			for range steadyEvents / len(t.batch) {
 				state.FoldBatch(t.next(), &d)
-				d.users = d.users[:0]
+				d.dropUsers()
 			}
 			b.ReportAllocs()
 			m := newMeter(b)
 			for b.Loop() {
 				state.FoldBatch(t.next(), &d)
-				d.users = d.users[:0] // a span of half a second does not have as many
+				d.dropUsers() // a span of half a second does not have as many
 			}
 			m.perEvent(b.N * len(t.batch))
 			b.ReportMetric(float64(d.Len()), "cells")
