@@ -14,6 +14,7 @@ wanted() { [[ -z $only || ${only%%/*} == "$1" ]]; }
 
 if wanted ingest; then
 	go build -o bin/bench-ingest ./bench/ingest
+	(cd bench/ingest/benthos && go build -o ../../../bin/bench-benthos .) || rm -f bin/bench-benthos # the table says so
 	bin/bench-ingest -rounds "$rounds" -only "$name"
 fi
 if wanted aggregate; then

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -48,6 +49,7 @@ type rounds struct {
 type round struct {
 	began   time.Time // when the first batch came
 	sent    time.Time
+	leaving bool // somebody is about to send it
 	flights []departure
 	left    atomic.Int32 // that are not settled, and one for who sends
 }
@@ -85,14 +87,25 @@ func (r *rounds) add(b *Batch, now time.Time, wait time.Duration) {
 	}
 	n.flights = append(n.flights, d)
 	n.left.Add(1)
-	ripe := r.ripe(now) <= 0
+	ripe := !n.leaving && r.ripe(now) <= 0
 	if ripe {
-		r.take(now)
+		n.leaving = true
 	}
 	r.mu.Unlock()
-	if ripe {
-		r.sink.send(n)
+	if !ripe {
+		return
 	}
+	// Requests that came together with this one are runnable now. They go before,
+	// so that they are in this round and not the first to wait for the next.
+	runtime.Gosched()
+	r.mu.Lock()
+	if r.next != n { // flushed meanwhile
+		r.mu.Unlock()
+		return
+	}
+	r.take(time.Now())
+	r.mu.Unlock()
+	r.sink.send(n)
 }
 
 // ripe returns how long the next round still gathers. The caller holds mu.
@@ -108,6 +121,7 @@ func (r *rounds) ripe(now time.Time) time.Duration {
 func (r *rounds) take(now time.Time) {
 	r.next.left.Add(1)
 	r.next.sent = now
+	r.next.leaving = false
 	r.last = r.next
 	r.sent = append(r.sent, r.next)
 	if !r.sweeping {
@@ -125,7 +139,7 @@ func (r *rounds) take(now time.Time) {
 func (r *rounds) onRipe() {
 	r.mu.Lock()
 	n := r.next
-	if len(n.flights) == 0 {
+	if len(n.flights) == 0 || n.leaving {
 		r.mu.Unlock()
 		return
 	}
@@ -154,7 +168,7 @@ func (r *rounds) leave(n *round) {
 	r.last = nil
 	now := time.Now()
 	n = r.next
-	ripe := len(n.flights) > 0 && r.ripe(now) <= 0
+	ripe := len(n.flights) > 0 && !n.leaving && r.ripe(now) <= 0
 	if ripe {
 		r.take(now)
 	}

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -39,19 +38,32 @@ type kase struct {
 	// delay of the broker's answers; down says that there is no broker.
 	delay time.Duration
 	down  bool
-	// static is the reference server.
-	static bool
+	who   who
 }
 
+// who is a server that is measured.
+type who uint8
+
+const (
+	adtally  who = iota
+	static       // the reference
+	nginx        // with lua-resty-kafka
+	benthos      // passes events on
+	checking     // Benthos that looks at signatures first, as adtally does
+)
+
 var kases = []kase{
-	{name: "static GIF", shape: saturated, events: 1, static: true},
+	{name: "static GIF", shape: saturated, events: 1, who: static},
 	{name: "pixel", shape: saturated, events: 1},
 	{name: "pixel, broker 2 ms", shape: saturated, events: 1, delay: 2 * time.Millisecond},
 	{name: "pixel, broker 5 ms", shape: saturated, events: 1, delay: 5 * time.Millisecond},
 	{name: "pixel, broker 20 ms", shape: saturated, events: 1, delay: 20 * time.Millisecond},
 	{name: "batch of 100", shape: shape{"saturated, 64 connections", 64, 0}, events: 100},
-	{name: "static GIF, steady", shape: steady, events: 1, static: true},
+	{name: "static GIF, steady", shape: steady, events: 1, who: static},
 	{name: "pixel, steady", shape: steady, events: 1},
+	{name: "nginx + lua-resty-kafka, pixel", shape: saturated, events: 1, who: nginx},
+	{name: "Benthos, batch of 100", shape: shape{"saturated, 64 connections", 64, 0}, events: 100, who: benthos},
+	{name: "Benthos with signatures, batch of 100", shape: shape{"saturated, 64 connections", 64, 0}, events: 100, who: checking},
 	{name: "pixel, broker down", shape: saturated, events: 1, down: true},
 	{name: "batch of 100, broker down", shape: shape{"saturated, 64 connections", 64, 0}, events: 100, down: true},
 }
@@ -70,10 +82,17 @@ type measured struct {
 func compare(ctx context.Context, s settings) error {
 	rows := make(map[string][]measured)
 	var chosen []kase
+	absent := make(map[string]error)
 	for _, k := range kases {
-		if k.static || chosenBy(s.only, k.name) {
-			chosen = append(chosen, k)
+		if k.who != static && !chosenBy(s.only, k.name) {
+			continue
 		}
+		if err := missing(k.who); err != nil {
+			absent[k.name] = err
+			fmt.Fprintf(os.Stderr, "bench: %s is not measured: %v\n", k.name, err)
+			continue
+		}
+		chosen = append(chosen, k)
 	}
 	for round := range s.rounds {
 		for i := range chosen {
@@ -83,7 +102,7 @@ func compare(ctx context.Context, s settings) error {
 				return fmt.Errorf("%s: %w", k.name, err)
 			}
 			if k.delay > 0 {
-				reference := kase{shape: shape{conns: k.shape.conns, rate: m.rate}, events: 1, static: true}
+				reference := kase{shape: shape{conns: k.shape.conns, rate: m.rate}, events: 1, who: static}
 				r, err := one(ctx, s, reference)
 				if err != nil {
 					return fmt.Errorf("static GIF at the rate of %s: %w", k.name, err)
@@ -94,7 +113,7 @@ func compare(ctx context.Context, s settings) error {
 			rows[k.name] = append(rows[k.name], m)
 		}
 	}
-	return publish(s, chosen, rows)
+	return publish(s, chosen, rows, absent)
 }
 
 // chosenBy reports whether one of the texts between the semicolons of only is
@@ -114,41 +133,31 @@ func one(ctx context.Context, s settings, k kase) (m measured, err error) {
 		return m, err
 	}
 	defer os.RemoveAll(dir)
-	self, err := os.Executable()
-	if err != nil {
-		return m, err
-	}
 	addr := fmt.Sprintf("127.0.0.1:%d", ports[0])
 	broker := fmt.Sprintf("127.0.0.1:%d", ports[1])
 	load := &loader{addr: addr, conns: k.shape.conns, rate: k.shape.rate, ok: "HTTP/1.1 200"}
-	if k.events > 1 {
+	if k.events > 1 && k.who == adtally {
 		load.ok = "HTTP/1.1 202"
 	}
-	if load.requests, err = prepare(dir, k.events); err != nil {
+	if load.requests, err = prepare(dir, k); err != nil {
 		return m, err
 	}
-	var server *measure.Process
-	if k.static {
-		server, err = measure.Start(ctx, addr, self, "static", addr)
-	} else {
-		var kafka *measure.Process
-		if kafka, err = measure.Start(ctx, broker, self, "broker", strconv.Itoa(ports[1]), k.delay.String()); err != nil {
+	var kafka *measure.Process
+	if k.who != static {
+		if kafka, err = startBroker(ctx, &k, broker, ports[1]); err != nil {
 			return m, err
 		}
 		defer kafka.Stop()
-		server, err = measure.Start(ctx, addr, s.binary, "ingest", "--ingest-listen", addr, "--admin-listen", fmt.Sprintf("127.0.0.1:%d", ports[2]),
-			"--kafka-brokers", broker, "--kafka-unsafe-topic", "--kafka-replication", "1",
-			"--signing-keys", filepath.Join(dir, "signing-keys.json"), "--id-key", filepath.Join(dir, "id.key"),
-			"--spool-dir", filepath.Join(dir, "spool"), "--log-level", "error")
-		if err == nil && k.down {
-			err = withoutBroker(ctx, load, kafka)
-		}
+	}
+	server, err := start(ctx, s, &k, dir, addr, ports[1:])
+	if err == nil && k.down {
+		err = withoutBroker(ctx, load, kafka)
 	}
 	if err != nil {
 		return m, err
 	}
 	defer server.Stop()
-	if s.profile != "" && !k.static {
+	if s.profile != "" && k.who == adtally {
 		go func() {
 			time.Sleep(s.warm)
 			if err := profile(ctx, s, k.name, ports[2]); err != nil {
@@ -156,16 +165,43 @@ func one(ctx context.Context, s settings, k kase) (m measured, err error) {
 			}
 		}()
 	}
-	if m, err = underLoad(ctx, s, k, load, server); err != nil || k.static || k.down {
+	if m, err = underLoad(ctx, s, k, load, server); err != nil || k.who == static || k.down {
 		return m, err
 	}
-	held, err := measure.Stored(ctx, broker)
+	stored := legacyStored
+	if k.who != nginx {
+		stored = func(ctx context.Context, broker string) (int64, error) { return measure.Stored(ctx, broker) }
+	}
+	held, err := stored(ctx, broker)
 	// More than was answered is allowed: what missed its deadline is spooled and
 	// produced twice.
 	if want := load.done.Load() * int64(k.events); err == nil && held < want {
 		err = fmt.Errorf("%d events were answered, the broker holds %d", want, held)
 	}
 	return m, err
+}
+
+// start starts the server of a case. The ports are of the broker and of the
+// admin server.
+func start(ctx context.Context, s settings, k *kase, dir, addr string, ports []int) (*measure.Process, error) {
+	broker := fmt.Sprintf("127.0.0.1:%d", ports[0])
+	switch k.who {
+	case nginx:
+		return startNginx(ctx, dir, addr, ports[0])
+	case benthos, checking:
+		return startBenthos(ctx, k, dir, addr, broker)
+	case static:
+		self, err := os.Executable()
+		if err != nil {
+			return nil, err
+		}
+		return measure.Start(ctx, addr, self, "static", addr)
+	default:
+		return measure.Start(ctx, addr, s.binary, "ingest", "--ingest-listen", addr, "--admin-listen", fmt.Sprintf("127.0.0.1:%d", ports[1]),
+			"--kafka-brokers", broker, "--kafka-unsafe-topic", "--kafka-replication", "1",
+			"--signing-keys", filepath.Join(dir, keysFile), "--id-key", filepath.Join(dir, "id.key"),
+			"--spool-dir", filepath.Join(dir, "spool"), "--log-level", "error")
+	}
 }
 
 // withoutBroker ends the broker and waits until beacons are answered without it.
@@ -210,7 +246,7 @@ func underLoad(ctx context.Context, s settings, k kase, load *loader, server *me
 }
 
 // publish prints the table and writes it to the file.
-func publish(s settings, chosen []kase, rows map[string][]measured) error {
+func publish(s settings, chosen []kase, rows map[string][]measured, absent map[string]error) error {
 	var text bytes.Buffer
 	fmt.Fprintf(&text, "ingest: CPU of the server per event, %d rounds of %s, %s\n\n", s.rounds, s.length, time.Now().UTC().Format(time.DateOnly))
 	table := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
@@ -237,6 +273,9 @@ func publish(s settings, chosen []kase, rows map[string][]measured) error {
 	}
 	if err := table.Flush(); err != nil {
 		return err
+	}
+	for name, why := range absent {
+		fmt.Fprintf(&text, "\n%s: NOT MEASURED, %v.\n", name, why)
 	}
 	if measure.Noisy(measure.Column(rows["static GIF"], func(m measured) float64 { return m.cpuPerEvent })) {
 		fmt.Fprintln(&text, "\nThe reference itself varied by more than 1.25: the machine was noisy, run again.")

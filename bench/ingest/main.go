@@ -49,6 +49,8 @@ func run(args []string) error {
 		switch args[0] {
 		case "static":
 			return serveStatic(ctx, args[1])
+		case "legacy":
+			return serveLegacy(ctx, args[1])
 		case "broker":
 			return measure.ServeBroker(ctx, args[1], args[2])
 		}
@@ -60,7 +62,7 @@ func run(args []string) error {
 	flags.DurationVar(&s.warm, "warm", 2*time.Second, "load before a measurement")
 	flags.DurationVar(&s.length, "measure", 4*time.Second, "length of a measurement")
 	flags.StringVar(&s.out, "out", "bench/results/ingest.txt", "file that also gets the table")
-	flags.StringVar(&s.only, "only", "", "measure only the cases whose name ends with one of these, comma-separated, and the references")
+	flags.StringVar(&s.only, "only", "", "measure only the cases whose name ends with one of these, separated by semicolons, and the references")
 	flags.StringVar(&s.profile, "profile", "", "folder for a CPU profile of each case")
 	if err := flags.Parse(args); err != nil {
 		return err

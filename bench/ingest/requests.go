@@ -11,6 +11,8 @@ import (
 	"github.com/adtally/adtally/proto"
 )
 
+const keysFile = "signing-keys.json"
+
 // distinct is how many different requests are cycled through.
 const distinct = 4096
 
@@ -25,8 +27,8 @@ var agents = []string{
 
 // prepare writes the keys of the server into dir and returns requests that
 // they sign: pixels for one event, client batches for more.
-func prepare(dir string, events int) ([][]byte, error) {
-	ring, err := token.CreateKeyring(filepath.Join(dir, "signing-keys.json"))
+func prepare(dir string, k kase) ([][]byte, error) {
+	ring, err := token.CreateKeyring(filepath.Join(dir, keysFile))
 	if err != nil {
 		return nil, err
 	}
@@ -34,16 +36,16 @@ func prepare(dir string, events int) ([][]byte, error) {
 		return nil, err
 	}
 	n := distinct
-	if events > 1 {
+	if k.events > 1 {
 		n = 64
 	}
 	requests := make([][]byte, n)
 	for i := range requests {
-		if events == 1 {
+		if k.events == 1 {
 			requests[i] = pixel(ring, i)
 			continue
 		}
-		requests[i] = batch(ring, i, events)
+		requests[i] = batch(ring, i, k)
 	}
 	return requests, nil
 }
@@ -62,16 +64,22 @@ func pixel(ring *token.Keyring, i int) []byte {
 		signed(ring, i), i, agents[i%len(agents)], i, i%250)
 }
 
-func batch(ring *token.Keyring, i, events int) []byte {
+// batch is an object with the array of events, for Benthos the array alone, of
+// which it makes messages without a step in between.
+func batch(ring *token.Keyring, i int, k kase) []byte {
 	var body bytes.Buffer
-	body.WriteString(`{"events":[`)
-	for n := range events {
+	before, after := `{"events":[`, `]}`
+	if k.who == benthos || k.who == checking {
+		before, after = `[`, `]`
+	}
+	body.WriteString(before)
+	for n := range k.events {
 		if n > 0 {
 			body.WriteByte(',')
 		}
-		fmt.Fprintf(&body, `{"token":"%s","type":"impression"}`, signed(ring, i*events+n))
+		fmt.Fprintf(&body, `{"token":"%s","type":"impression"}`, signed(ring, i*k.events+n))
 	}
-	body.WriteString(`]}`)
+	body.WriteString(after)
 	return fmt.Appendf(nil, "POST /e HTTP/1.1\r\nHost: ads.example\r\nUser-Agent: %s\r\nContent-Type: application/json\r\nOrigin: https://news.example\r\nContent-Length: %d\r\n\r\n%s",
 		agents[i%len(agents)], body.Len(), body.Bytes())
 }

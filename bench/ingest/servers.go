@@ -33,7 +33,12 @@ func serveStatic(ctx context.Context, addr string) error {
 		ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second, IdleTimeout: 75 * time.Second,
 		NoDefaultServerHeader: true,
 	}
-	return srv.Serve(ln)
+	stop := context.AfterFunc(ctx, func() { _ = ln.Close() }) // which ends Serve
+	defer stop()
+	if err := srv.Serve(ln); ctx.Err() == nil {
+		return err
+	}
+	return nil
 }
 
 // profile keeps a CPU profile of the server behind an admin port.
