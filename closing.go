@@ -4,14 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
-	"github.com/mattn/go-isatty"
 	"github.com/rs/zerolog"
 
 	"github.com/adtally/adtally/aggregate"
@@ -208,7 +205,7 @@ func (c *exportCmd) Run(ctx context.Context, e *env) (err error) {
 	bar := newProgress(e.stderr)
 	m, dir, err := exporter.Export(ctx, &manifest.Request{
 		Day: closing.DateOf(day).Format(time.DateOnly), Dir: c.Out, Format: statement.Format(c.Format),
-		Timezone: c.Timezone, Advertiser: c.Advertiser, Progress: bar.show,
+		Timezone: c.Timezone, Advertiser: c.Advertiser, Progress: func(file string, rows, of uint64) { bar.show(file, "rows", rows, of) },
 	})
 	bar.end()
 	if err != nil {
@@ -300,6 +297,9 @@ func (c *exportCmd) recount(ctx context.Context, e *env, conn clickhouse.Conn, f
 		return 0, err
 	}
 	again := aggregate.Replay{Rules: c.Aggregate, Topic: topic, Conn: conn, Options: brokers, Since: from.UTC().AddDate(0, 0, -1).Truncate(24 * time.Hour)}
+	bar := newProgress(e.stderr)
+	defer bar.end()
+	again.Progress = bar.records
 	records := int64(0)
 	for id := range int32(topic.Partitions) {
 		r, err := again.Run(ctx, id)
@@ -319,33 +319,4 @@ func (c *exportCmd) recount(ctx context.Context, e *env, conn clickhouse.Conn, f
 		fmt.Fprintf(e.stdout, "%d records of the log counted again: the ledger agrees\n", records)
 	}
 	return faults, nil
-}
-
-// progress shows how far a long export is, on a terminal only.
-type progress struct {
-	w    io.Writer
-	last time.Time
-	drew bool
-}
-
-func newProgress(w io.Writer) *progress {
-	if f, ok := w.(*os.File); !ok || !isatty.IsTerminal(f.Fd()) {
-		w = nil
-	}
-	return &progress{w: w, last: time.Now()}
-}
-
-func (p *progress) show(file string, rows, of uint64) {
-	if p.w == nil || time.Since(p.last) < 200*time.Millisecond {
-		return
-	}
-	p.last, p.drew = time.Now(), true
-	fmt.Fprintf(p.w, "\r\x1b[K%s: %d of %d rows (%d %%)", file, rows, of, 100*rows/max(of, 1))
-}
-
-// end clears the line.
-func (p *progress) end() {
-	if p.drew {
-		fmt.Fprint(p.w, "\r\x1b[K")
-	}
 }

@@ -65,7 +65,7 @@ type replayFigures struct {
 
 // Run counts the log again and prints where the ledger says something else.
 func (c *replayCmd) Run(ctx context.Context, e *env) error {
-	report, err := c.replay(ctx)
+	report, err := c.replay(ctx, e)
 	if err != nil {
 		return err
 	}
@@ -76,7 +76,7 @@ func (c *replayCmd) Run(ctx context.Context, e *env) error {
 	return err
 }
 
-func (c *replayCmd) replay(ctx context.Context) (_ *replayReport, err error) {
+func (c *replayCmd) replay(ctx context.Context, e *env) (_ *replayReport, err error) {
 	since, err := sinceDay(c.Since)
 	if err != nil {
 		return nil, err
@@ -97,7 +97,9 @@ func (c *replayCmd) replay(ctx context.Context) (_ *replayReport, err error) {
 	if err != nil {
 		return nil, err
 	}
-	again := aggregate.Replay{Rules: c.Aggregate, Topic: topic, Conn: conn, Options: brokers, Since: since}
+	bar := newProgress(e.stderr)
+	defer bar.end()
+	again := aggregate.Replay{Rules: c.Aggregate, Topic: topic, Conn: conn, Options: brokers, Since: since, Progress: bar.records}
 	report := &replayReport{Topic: topic.Name, OK: true}
 	for id := range int32(topic.Partitions) {
 		if len(c.Partition) > 0 && !slices.Contains(c.Partition, id) {

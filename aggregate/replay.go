@@ -31,6 +31,9 @@ type Replay struct {
 	Options []kgo.Opt
 	// Since leaves out batches before that day of broker time; zero for none.
 	Since time.Time
+	// Progress is told how many records of how many of a partition were read; nil
+	// for nobody.
+	Progress func(partition int32, records, of int64)
 }
 
 // Replayed is what came out for one partition.
@@ -83,6 +86,9 @@ func (r *Replay) Run(ctx context.Context, partition int32) (Replayed, error) {
 		}
 		state.FoldBatch(batch[:before], nil)
 		state.FoldBatch(batch[before:], &counted)
+		if r.Progress != nil {
+			r.Progress(partition, recs[len(recs)-1].Offset+1-out.ReadFrom, out.To-out.ReadFrom)
+		}
 	})
 	if err != nil {
 		return out, err

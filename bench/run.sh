@@ -32,5 +32,6 @@ if wanted window; then
 fi
 if wanted export; then
 	go build -o bin/bench-export ./bench/export
-	bin/bench-export -rounds "$rounds"
+	go build -trimpath -o bin/adtally .
+	bin/bench-export -rounds "$rounds" -only "$name"
 fi

@@ -55,7 +55,8 @@ type result struct {
 type settings struct {
 	rows, rounds int
 	memory       bool
-	out          string
+	only, out    string
+	binary       string
 }
 
 func run(args []string) error {
@@ -69,6 +70,8 @@ func run(args []string) error {
 	flags.IntVar(&s.rows, "rows", 10_000_000, "rows of the statement")
 	flags.IntVar(&s.rounds, "rounds", 3, "rounds; 0 for memory only")
 	flags.BoolVar(&s.memory, "memory", true, "also measure the peak memory of a tenth and of ten times the rows")
+	flags.StringVar(&s.only, "only", "", "parquet, arrow or proof; none means all")
+	flags.StringVar(&s.binary, "adtally", "bin/adtally", "the built program, for the proof")
 	flags.StringVar(&s.out, "out", "bench/results/export.txt", "file that also gets the table")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -102,10 +105,15 @@ func measure(ctx context.Context, s settings) error {
 	var text strings.Builder
 	fmt.Fprintf(&text, "a statement of %d rows and 24 columns to a file, %d rounds; wall seconds, median (min to max)\n", s.rows, s.rounds)
 	for _, f := range formats {
-		if s.rounds == 0 {
-			break
+		if s.rounds == 0 || s.only != "" && s.only != f.ours {
+			continue
 		}
 		if err := b.compare(ctx, &text, f.ours, f.theirs, f.wall, f.size, s.rounds); err != nil {
+			return err
+		}
+	}
+	if s.only == "" || s.only == "proof" {
+		if err := b.proof(ctx, &text, s.binary); err != nil {
 			return err
 		}
 	}

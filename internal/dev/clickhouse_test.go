@@ -112,6 +112,12 @@ func readerMay(t *testing.T, c *ClickHouse) {
 	f("45", "SELECT sum(x) FROM adtally.t")
 	f("4", "SELECT {p:UInt64} + 1", "param_p", "3")
 	f("1", "SELECT 1", "max_execution_time", "65", "max_result_rows", "5", "extremes", "0", "max_block_size", "1000")
+	// As an export may, and a report that says nothing may not.
+	const many = "SELECT number FROM numbers(20000001) FORMAT Null"
+	f("", many, "max_result_rows", "1000000000000", "max_result_bytes", "1000000000000000")
+	if _, err := query(c, c.Reader(), many); err == nil || !strings.Contains(err.Error(), "TOO_MANY_ROWS_OR_BYTES") {
+		t.Errorf("a result beyond the profile's limit: %v", err)
+	}
 }
 
 func mayNot(t *testing.T, c *ClickHouse, who Credentials) {

@@ -305,5 +305,8 @@ func QuerySettings() clickhouse.Settings {
 		"max_execution_time":                 600,
 		"max_bytes_before_external_group_by": 1 << 30,
 		"max_bytes_before_external_sort":     1 << 30,
+		// A statement is streamed, however long it is; these are what a reader may ask.
+		"max_result_rows":  1_000_000_000_000,
+		"max_result_bytes": 1_000_000_000_000_000,
 	}
 }
