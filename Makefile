@@ -17,6 +17,7 @@ help: ## print this list
 
 .PHONY: build
 build: ## build bin/adtally
+	@[ -e $(BIN) ] || echo 'building $(BIN): the first time takes some minutes'
 	@$(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $(BIN) .
 
 .PHONY: run
