@@ -59,6 +59,11 @@ type settings struct {
 	binary       string
 }
 
+// wants says that a part is to be measured.
+func (s *settings) wants(part string) bool {
+	return s.only == "" || slices.Contains(strings.Split(s.only, ","), part)
+}
+
 func run(args []string) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -70,7 +75,7 @@ func run(args []string) error {
 	flags.IntVar(&s.rows, "rows", 10_000_000, "rows of the statement")
 	flags.IntVar(&s.rounds, "rounds", 3, "rounds; 0 for memory only")
 	flags.BoolVar(&s.memory, "memory", true, "also measure the peak memory of a tenth and of ten times the rows")
-	flags.StringVar(&s.only, "only", "", "parquet, arrow or proof; none means all")
+	flags.StringVar(&s.only, "only", "", "parquet, arrow and proof, or some of them; none means all")
 	flags.StringVar(&s.binary, "adtally", "bin/adtally", "the built program, for the proof")
 	flags.StringVar(&s.out, "out", "bench/results/export.txt", "file that also gets the table")
 	if err := flags.Parse(args); err != nil {
@@ -105,14 +110,14 @@ func measure(ctx context.Context, s settings) error {
 	var text strings.Builder
 	fmt.Fprintf(&text, "a statement of %d rows and 24 columns to a file, %d rounds; wall seconds, median (min to max)\n", s.rows, s.rounds)
 	for _, f := range formats {
-		if s.rounds == 0 || s.only != "" && s.only != f.ours {
+		if s.rounds == 0 || !s.wants(f.ours) {
 			continue
 		}
 		if err := b.compare(ctx, &text, f.ours, f.theirs, f.wall, f.size, s.rounds); err != nil {
 			return err
 		}
 	}
-	if s.only == "" || s.only == "proof" {
+	if s.wants("proof") {
 		if err := b.proof(ctx, &text, s.binary); err != nil {
 			return err
 		}
