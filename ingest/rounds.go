@@ -145,6 +145,11 @@ func (r *rounds) onRipe() {
 	}
 	now := time.Now()
 	if early := r.ripe(now); early > 0 {
+		// This may be the timer of the round before, which fired as it was sent.
+		// Once its own linger is over, n need not be looked at: leave sends it.
+		if own := r.linger - now.Sub(n.began); own > 0 {
+			early = own
+		}
 		r.ripen.Reset(early)
 		r.mu.Unlock()
 		return
