@@ -22,6 +22,8 @@ const (
 	// usersAgain is the broker time before a position whose users are told again
 	// by a new owner: longer than the last one may have kept them.
 	usersAgain = 2 * time.Minute
+	// manyUsers is the number of users at which they are written early.
+	manyUsers = 1 << 20
 	// maxUsers bounds the users that wait.
 	maxUsers = 4 << 20
 )
@@ -35,6 +37,8 @@ type uniques struct {
 
 	mu      sync.Mutex
 	waiting *userCells
+	// many asks for a write before its time.
+	many chan struct{}
 	// spare has the memory of the last write.
 	spare *userCells
 	// cells and places are, plus one, the cells of the rows and the places of the
@@ -152,7 +156,7 @@ func (u *userCells) list() []Users {
 
 func newUniques(store Uniques, log zerolog.Logger, set *metrics.Set) *uniques {
 	return &uniques{
-		store: store, log: log, waiting: newUserCells(), spare: newUserCells(),
+		store: store, log: log, waiting: newUserCells(), spare: newUserCells(), many: make(chan struct{}, 1),
 		written: set.NewCounter("adtally_aggregate_users_written_total"),
 		dropped: set.NewCounter("adtally_aggregate_users_dropped_total"),
 	}
@@ -176,6 +180,12 @@ func (u *uniques) add(d *window.Delta) {
 		u.waiting.add(view{of.User, *at - 1})
 	}
 	u.dropped.Add(dropped)
+	if u.waiting.n >= manyUsers {
+		select {
+		case u.many <- struct{}{}:
+		default:
+		}
+	}
 }
 
 // cell returns the cell that the row counts in. Each set of texts of a delta is
@@ -210,6 +220,8 @@ func (u *uniques) run(ctx context.Context) {
 			u.write()
 			return
 		case <-every.C:
+			u.write()
+		case <-u.many:
 			u.write()
 		}
 	}

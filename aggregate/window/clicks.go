@@ -9,8 +9,9 @@ type clicks struct {
 	limit                 int
 	newest                int64
 
-	slab  []clicked
-	index index
+	slab   []clicked
+	memory *mapping // of slab
+	index  index
 	// recent holds blocks of limit clicks for impressions with more than one.
 	recent []click
 	free   []int32
@@ -154,9 +155,10 @@ func (c *clicks) forget() {
 		}
 	}
 	if 4*len(kept) >= 3*cap(kept) {
-		grown := make([]clicked, len(kept), max(minClicked, 2*cap(kept)))
-		copy(grown, kept)
-		kept = grown
+		grown, memory := allocate[clicked](max(minClicked, cap(kept)+cap(kept)/2))
+		kept = grown[:copy(grown, kept)]
+		c.memory.free()
+		c.memory = memory
 	}
 	c.slab = kept
 	c.index.reset()
