@@ -2,7 +2,6 @@ package aggregate
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -261,27 +260,31 @@ func (u *uniques) write() {
 
 // InsertUsers implements Uniques.
 func (l *Ledger) InsertUsers(ctx context.Context, cells []Users) error {
-	settings := clickhouse.Settings{"async_insert": 0, "low_cardinality_allow_in_native_format": 0}
-	batch, err := l.conn.PrepareBatch(clickhouse.With(ctx, "", settings, nil),
-		"INSERT INTO uniques (advertiser, campaign, quarter, country, device, user_hashes)")
+	var advertisers, campaigns clickhouse.Fixed[uint64]
+	var quarters clickhouse.Fixed[clickhouse.Second]
+	var countries, devices clickhouse.Coded
+	var users clickhouse.Lists
+	for _, c := range cells {
+		advertisers.Values = append(advertisers.Values, c.Advertiser)
+		campaigns.Values = append(campaigns.Values, c.Campaign)
+		quarters.Values = append(quarters.Values, clickhouse.Second(c.Quarter))
+		countries.Keys = append(countries.Keys, countries.Place(c.Country))
+		devices.Keys = append(devices.Keys, devices.Place(c.Device))
+		users.Append(c.Hashes)
+	}
+	err := l.conn.Insert(ctx, clickhouse.BlockInsert{
+		Table: "uniques", Settings: clickhouse.Settings{"async_insert": 0, "low_cardinality_allow_in_native_format": 1},
+		Columns: []clickhouse.NamedColumn{
+			{Name: "advertiser", Values: &advertisers},
+			{Name: "campaign", Values: &campaigns},
+			{Name: "quarter", Values: &quarters},
+			{Name: "country", Values: &countries},
+			{Name: "device", Values: &devices},
+			{Name: "user_hashes", Values: &users},
+		},
+	})
 	if err != nil {
-		return fmt.Errorf("open insert of users: %w", err)
-	}
-	ids := [2][]uint64{make([]uint64, len(cells)), make([]uint64, len(cells))}
-	texts := [2][]string{make([]string, len(cells)), make([]string, len(cells))}
-	quarters, hashes := make([]int64, len(cells)), make([][]uint64, len(cells))
-	for i, c := range cells {
-		ids[0][i], ids[1][i] = c.Advertiser, c.Campaign
-		texts[0][i], texts[1][i] = c.Country, c.Device
-		quarters[i], hashes[i] = c.Quarter, c.Hashes
-	}
-	for i, values := range []any{ids[0], ids[1], quarters, texts[0], texts[1], hashes} {
-		if err := batch.Column(i).Append(values); err != nil {
-			return errors.Join(fmt.Errorf("encode users: %w", err), batch.Abort())
-		}
-	}
-	if err := batch.Send(); err != nil {
-		return fmt.Errorf("send users: %w", err)
+		return fmt.Errorf("insert users: %w", err)
 	}
 	return nil
 }

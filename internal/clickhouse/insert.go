@@ -22,8 +22,8 @@ type BlockInsert struct {
 	// Columns all have as many values. They are read until the insert is over and
 	// stay the caller's.
 	Columns []NamedColumn
-	// Open is called when the insert is open on the server and nothing is sent
-	// yet. After its error nothing is sent.
+	// Open, if set, is called when the insert is open on the server and nothing is
+	// sent yet. After its error nothing is sent.
 	Open func() error
 }
 
@@ -33,7 +33,7 @@ type NamedColumn struct {
 	Values ColumnValues
 }
 
-// ColumnValues are the values of a column, made by a Fixed or a Coded.
+// ColumnValues are the values of a column, made by a Fixed, a Coded or Lists.
 type ColumnValues interface{ input() proto.ColInput }
 
 // Times as columns have them: integers, all in UTC.
@@ -76,6 +76,22 @@ func (c *Fixed[T]) input() (in proto.ColInput) {
 		in = &proto.ColDateTime64{Data: v, Location: time.UTC, Precision: proto.PrecisionMilli, PrecisionSet: true}
 	}
 	return in
+}
+
+// Lists is a column of Array(UInt64). The zero Lists is empty.
+type Lists struct{ ends, values []uint64 }
+
+// Append appends a list.
+func (c *Lists) Append(list []uint64) {
+	c.values = append(c.values, list...)
+	c.ends = append(c.ends, uint64(len(c.values)))
+}
+
+func (c *Lists) input() proto.ColInput {
+	values := proto.ColUInt64(c.values)
+	lists := proto.NewArray[uint64](&values)
+	lists.Offsets = c.ends
+	return lists
 }
 
 // Coded is a column of LowCardinality(String): a dictionary, and for each row
@@ -156,12 +172,15 @@ func (c *conn) Insert(ctx context.Context, in BlockInsert) error {
 				open = false
 				return io.EOF
 			}
-			opened = true
+			opened, open = true, true
+			if in.Open == nil {
+				return nil
+			}
 			if err := in.Open(); err != nil {
+				open = false
 				cancel(err) // closes the connection, so the server gives the insert up
 				return err
 			}
-			open = true
 			return nil
 		},
 	}
