@@ -156,6 +156,13 @@ func (l *local) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	landed := make(chan struct{}, 1)
+	l.cfg.Query.News, l.cfg.Aggregate.Landed = landed, func() {
+		select {
+		case landed <- struct{}{}:
+		default: // the last one was not heard yet
+		}
+	}
 	counting, err := newAggregate(l.cfg.Aggregate, l.cfg.Kafka, l.writer, topic, l.log)
 	if err != nil {
 		return err
@@ -186,7 +193,7 @@ func (l *local) start(ctx context.Context) error {
 		ClickHouseNative: l.cfg.ClickHouseNativePort, ClickHouseHTTP: l.cfg.ClickHouseHTTPPort, Kafka: l.cfg.KafkaPort,
 	}
 	var admin ops.Admin
-	l.runs = append(watch(&admin, slices.Concat([]role{taking, counting}, keeping, []role{reporting, keys.role})),
+	l.runs = append(watch(&admin, slices.Concat([]role{taking, outlived(counting, l.log)}, keeping, []role{reporting, keys.role})),
 		func(ctx context.Context) error { return admin.Run(ctx, ln) })
 	return l.demo(ctx, store, key)
 }

@@ -84,7 +84,7 @@ func TestAPixelABatchAndAReport(t *testing.T) {
 				t.Fatalf("batch: %d %s", status, answer)
 			}
 			want := figures{Impressions: 2, ImpressionsGross: 3, ImpressionsDuplicate: 1, Clicks: 1, ClicksGross: 1, Duplicates: 1, Spend: "0.00375"}
-			p.waitTotal(20*time.Second, 5, func(f figures) bool { return f == want })
+			p.waitTotal(60*time.Second, 5, exactNet(want)) // what is spooled on a slow machine comes twice
 		})
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -318,6 +319,36 @@ func (z accountZones) Zones(ctx context.Context) (map[uint64]*time.Location, err
 		}
 	}
 	return zones, nil
+}
+
+// outlived is a role that the rest of the process does not end with: once it has
+// failed it is not ready any more, and says why, until the process is stopped.
+func outlived(r role, log zerolog.Logger) role {
+	var failed atomic.Pointer[error]
+	r.set.NewGauge("adtally_counting_refused", func() float64 {
+		if failed.Load() != nil {
+			return 1
+		}
+		return 0
+	})
+	run, ready := r.run, r.ready
+	r.run = func(ctx context.Context) error {
+		err := run(ctx)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		failed.Store(&err)
+		log.Error().Err(err).Msg("nothing is counted from now on, and beacons are taken as before; do what the error says and start again: what was taken is counted then")
+		<-ctx.Done()
+		return err
+	}
+	r.ready = func() error {
+		if err := failed.Load(); err != nil {
+			return fmt.Errorf("aggregate: counting has stopped, beacons are taken: %w", *err)
+		}
+		return ready()
+	}
+	return r
 }
 
 // always is the readiness of a role whose lateness keeps nothing from being taken

@@ -13,7 +13,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/adtally/adtally/aggregate/window"
-	"github.com/adtally/adtally/proto"
 )
 
 // Rules are the settings that decide verdicts. Changing one changes verdicts
@@ -37,7 +36,7 @@ type Config struct {
 	InstanceID     string        `help:"Name of this instance in the group, unique and stable, so that a restart keeps its partitions; empty for none."`
 	SessionTimeout time.Duration `help:"Time after which the partitions of a silent instance go to others." default:"10s"`
 	Rules
-	FlushInterval    time.Duration `help:"Time between two blocks written to the ledger." default:"500ms"`
+	FlushInterval    time.Duration `help:"Time within which what was read is in the ledger: the time between two blocks, less what writing one takes." default:"500ms"`
 	TickInterval     time.Duration `help:"Idle time after which a partition's time is moved on by a tick record." default:"1s"`
 	MaxRows          int           `help:"Ledger rows of one partition at which a flush starts early." default:"50000"`
 	MaxEvents        int           `help:"Events of one partition at which a flush starts early." default:"1000000"`
@@ -47,6 +46,8 @@ type Config struct {
 
 	// Sole says that an earlier instance of the group is certainly dead.
 	Sole bool `kong:"-"`
+	// Landed, if it is set, is called after each block that is in the ledger.
+	Landed func() `kong:"-"`
 }
 
 // Validate says which setting cannot be.
@@ -108,10 +109,6 @@ func New(cfg Config, t Topic, books Books, opts []kgo.Opt, log zerolog.Logger, s
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	if need := cfg.window().Lookback(); t.Retention > 0 && t.Retention < need {
-		return nil, fmt.Errorf("topic %s keeps events for %s, but verdicts look back on %s: repeats would be counted again after a restart; raise retention.ms of the topic to that and the longest outage, or lower --aggregate-horizon",
-			t.Name, t.Retention, need)
-	}
 	a := &Aggregator{
 		cfg: cfg, topic: t, store: books, owners: books, opts: opts, log: log,
 		count: newCounters(set),
@@ -129,6 +126,10 @@ func (a *Aggregator) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	a.cancel = cancel
+	if need := a.cfg.window().Lookback(); a.topic.Retention > 0 && a.topic.Retention < need {
+		return refuse("topic %s keeps events for %s, but verdicts look back on %s: repeats would be counted again after a restart; raise retention.ms of the topic to that and the longest outage, or lower --aggregate-horizon",
+			a.topic.Name, a.topic.Retention, need)
+	}
 	if err := a.openTopic(ctx); err != nil || ctx.Err() != nil {
 		return err
 	}
@@ -376,28 +377,4 @@ func (a *Aggregator) start(id int32, pos Position, start int64) *partition {
 	p.rebuilding.Store(start < pos.Next)
 	go p.run()
 	return p
-}
-
-// ticker returns a function that writes one tick to the partition, unless the
-// last one is still on its way.
-func (a *Aggregator) ticker(id int32) func() {
-	value, err := (&proto.Event{Type: proto.EventType_EVENT_TYPE_TICK}).MarshalVT()
-	if err != nil {
-		panic("BUG: a tick does not encode: " + err.Error())
-	}
-	under := make(chan struct{}, 1)
-	return func() {
-		select {
-		case under <- struct{}{}:
-		default:
-			return
-		}
-		rec := &kgo.Record{Topic: a.topic.Name, Partition: id, Value: value}
-		a.client.TryProduce(context.Background(), rec, func(_ *kgo.Record, err error) {
-			<-under
-			if err == nil {
-				a.count.ticks.Inc()
-			}
-		})
-	}
 }

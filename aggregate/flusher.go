@@ -58,14 +58,14 @@ func (f *flusher) clean() bool { return !f.over.Load() && !f.doubtful.Load() }
 
 func (f *flusher) run() {
 	defer close(f.done)
-	next := time.NewTimer(f.pace.now)
+	next := time.NewTimer(f.pace.wait())
 	defer next.Stop()
 	for {
 		select {
 		case <-f.stop:
 			return
 		case <-next.C:
-			next.Reset(f.pace.now) // from here, so that the insert is part of the interval
+			next.Reset(f.pace.wait()) // from here, so that the insert is part of the interval
 			if !f.pace.holds(time.Since(f.last), f.backlog()) {
 				f.flush()
 			}
@@ -280,6 +280,9 @@ func (f *flusher) finish(b *Block, spans []held) {
 		f.count.rows.Add(s.Delta.Len() + 1)
 	}
 	f.landed(b.Spans)
+	if f.cfg.Landed != nil {
+		f.cfg.Landed()
+	}
 	for _, h := range spans {
 		h.from.proven = true
 		h.from.users(&h.span.Delta)

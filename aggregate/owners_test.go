@@ -191,6 +191,14 @@ func TestPace(t *testing.T) {
 	f("a quick insert again", func() { p.wrote(100*time.Millisecond, 0) }, 500*time.Millisecond)
 	f("neither", func() { p.wrote(200*time.Millisecond, 0) }, 500*time.Millisecond)
 	f("quick ones", func() { p.wrote(0, 0); p.wrote(0, 0); p.wrote(0, 0) }, 100*time.Millisecond)
+	p.wrote(20*time.Millisecond, 0)
+	p.wrote(time.Millisecond, 0)
+	if got := p.wait(); got != 82500*time.Microsecond {
+		t.Errorf("a block is begun after %s, want the interval less what blocks take", got)
+	}
+	if p.wrote(40*time.Millisecond, 0); p.wait() != 75*time.Millisecond {
+		t.Errorf("a block is begun after %s, want three quarters of the interval at least", p.wait())
+	}
 	if p.holds(0, true) {
 		t.Error("a flush of fresh records is held up")
 	}

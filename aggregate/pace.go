@@ -15,6 +15,9 @@ const tooManyParts = 252
 // meanwhile what is not read stays in Kafka.
 type pace struct {
 	least, most, now time.Duration
+	// lead is how much earlier a flush begins, for its block to be in the ledger
+	// within the interval: the longest of the last inserts, soon forgotten.
+	lead time.Duration
 	// behind is set while what is written is older than the widest interval.
 	behind bool
 }
@@ -22,6 +25,9 @@ type pace struct {
 func newPace(cfg Config) pace {
 	return pace{least: cfg.FlushInterval, most: max(cfg.FlushInterval, cfg.MaxFlushInterval), now: cfg.FlushInterval}
 }
+
+// wait is the time from the beginning of one flush to that of the next.
+func (p *pace) wait() time.Duration { return p.now - min(p.lead, p.now/4) }
 
 // holds tells whether a flush that is due waits on, since that long after the
 // last one: nothing in a backlog is fresh, and fewer, larger blocks get through
@@ -34,6 +40,7 @@ func (p *pace) holds(since time.Duration, backlog bool) bool {
 // newest record in it.
 func (p *pace) wrote(took, age time.Duration) {
 	p.behind = age > p.most
+	p.lead = max(took, p.lead-p.lead/8)
 	switch {
 	case took > p.now/2:
 		p.now = min(2*p.now, p.most)

@@ -1,6 +1,7 @@
 package aggregate
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -10,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/adtally/adtally/aggregate/window"
+	"github.com/adtally/adtally/proto"
 )
 
 // partition owns one partition: its memory of the log and the span that is
@@ -280,4 +282,28 @@ func (p *partition) sealed() *Span {
 func (p *partition) stop() {
 	close(p.quit)
 	<-p.done
+}
+
+// ticker returns a function that writes one tick to the partition, unless the
+// last one is still on its way.
+func (a *Aggregator) ticker(id int32) func() {
+	value, err := (&proto.Event{Type: proto.EventType_EVENT_TYPE_TICK}).MarshalVT()
+	if err != nil {
+		panic("BUG: a tick does not encode: " + err.Error())
+	}
+	under := make(chan struct{}, 1)
+	return func() {
+		select {
+		case under <- struct{}{}:
+		default:
+			return
+		}
+		rec := &kgo.Record{Topic: a.topic.Name, Partition: id, Value: value}
+		a.client.TryProduce(context.Background(), rec, func(_ *kgo.Record, err error) {
+			<-under
+			if err == nil {
+				a.count.ticks.Inc()
+			}
+		})
+	}
 }

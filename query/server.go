@@ -40,6 +40,8 @@ type Config struct {
 
 	// Secret is what SecretFile holds.
 	Secret []byte `kong:"-"`
+	// News, if there is any, says that the ledger has more than it had.
+	News <-chan struct{} `kong:"-"`
 
 	limit.Config `embed:""`
 	Jobs         jobs.Config `embed:"" prefix:"job-"`
@@ -116,7 +118,7 @@ func New(cfg Config, conn clickhouse.Conn, keys Keys, log zerolog.Logger, set *m
 		conn:     conn,
 		keys:     keys,
 		log:      log,
-		versions: newVersions(books.NewReader(conn)),
+		versions: newVersions(books.NewReader(conn), cfg.News),
 		closes:   closing.NewFinality(conn),
 		chain:    closing.NewStore(conn),
 		limiter:  limit.New(cfg.Config),

@@ -63,7 +63,7 @@ func newPlanner() *planner {
 	}
 	utc := books.NewZoneMap(nil)
 	york := books.NewZoneMap(map[uint64]*time.Location{7: mustLoad("America/New_York")})
-	versions := newVersions(nil)
+	versions := newVersions(nil, nil)
 	versions.zones[utc.ID], versions.zones[york.ID] = utc, york
 	return &planner{
 		server: &Server{versions: versions},

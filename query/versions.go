@@ -15,8 +15,11 @@ import (
 
 const (
 	// refreshEvery is how often the newest view is read while reports come, and
-	// freshFor how old it is at most.
+	// freshFor how old it is at most. It is read more often, up to refreshLeast,
+	// while that takes no more than one part in refreshShare of the time.
 	refreshEvery = 250 * time.Millisecond
+	refreshLeast = 25 * time.Millisecond
+	refreshShare = 10
 	freshFor     = time.Second
 	// idleAfter ends the reading when no report comes.
 	idleAfter = 5 * time.Second
@@ -34,7 +37,9 @@ const (
 // for it.
 type versions struct {
 	reader *books.Reader
-	turn   chan struct{} // holds one token: whoever has it reads the newest view
+	// news says that the ledger has more; without, it is only looked at.
+	news <-chan struct{}
+	turn chan struct{} // holds one token: whoever has it reads the newest view
 
 	mu     sync.Mutex
 	newest *books.View
@@ -49,9 +54,9 @@ type pinnedView struct {
 	readAt time.Time
 }
 
-func newVersions(reader *books.Reader) *versions {
+func newVersions(reader *books.Reader, news <-chan struct{}) *versions {
 	v := &versions{
-		reader: reader, turn: make(chan struct{}, 1),
+		reader: reader, news: news, turn: make(chan struct{}, 1),
 		pinned: map[string]pinnedView{}, zones: map[uuid.UUID]*books.ZoneMap{},
 	}
 	v.turn <- struct{}{}
@@ -89,28 +94,40 @@ func (v *versions) read(ctx context.Context) (*books.View, error) {
 
 // run keeps the newest view fresh while reports come, so that none waits for it.
 func (v *versions) run(ctx context.Context) {
-	tick := time.NewTicker(refreshEvery)
-	defer tick.Stop()
+	next := time.NewTimer(refreshEvery)
+	defer next.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-next.C:
+		case <-v.news:
 		}
-		v.mu.Lock()
-		idle := time.Since(v.usedAt) > idleAfter
-		v.mu.Unlock()
-		if idle {
-			continue
-		}
-		select {
-		case <-v.turn:
-			// After an error the view grows old, and the next report says why.
-			_, _ = v.read(ctx)
-			v.turn <- struct{}{}
-		default: // a report is reading it
-		}
+		next.Reset(v.refresh(ctx))
 	}
+}
+
+// refresh reads the newest view if reports come, and returns when to do so again.
+func (v *versions) refresh(ctx context.Context) time.Duration {
+	v.mu.Lock()
+	idle := time.Since(v.usedAt) > idleAfter
+	v.mu.Unlock()
+	if idle {
+		return refreshEvery
+	}
+	select {
+	case <-v.turn:
+	default: // a report is reading it
+		return refreshLeast
+	}
+	began := time.Now()
+	// After an error the view grows old, and the next report says why.
+	_, err := v.read(ctx)
+	v.turn <- struct{}{}
+	if err != nil {
+		return refreshEvery
+	}
+	return min(max(refreshShare*time.Since(began), refreshLeast), refreshEvery)
 }
 
 func (v *versions) recent() *books.View {

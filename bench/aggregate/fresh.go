@@ -29,6 +29,8 @@ const (
 	watching = 30 * time.Second
 	// probeEvery is the mean time between two events that are followed.
 	probeEvery = 50 * time.Millisecond
+	// askEvery is the pause between two reports: without one, asking takes a core.
+	askEvery = 5 * time.Millisecond
 	// loadConns send batches of loadBatch events.
 	loadConns = 16
 	loadBatch = 100
@@ -106,7 +108,7 @@ func (l *lab) program(ctx context.Context, interval time.Duration) (*program, er
 	file := filepath.Join(dir, "ports.json")
 	p := new(program)
 	if p.Process, err = measure.Talk(ctx, l.binary, "run", "--data", dir, "--free-ports", "--ports-file", file,
-		"--aggregate-flush-interval", interval.String(), "--query-cost-rate", "0", "--log-level", "error"); err != nil {
+		"--aggregate-flush-interval", interval.String(), "--query-cost-rate", "0", "--query-rate", "0", "--log-level", "error"); err != nil {
 		return nil, err
 	}
 	err = until(ctx, "the program to start", func() (bool, error) {
@@ -228,6 +230,7 @@ func (p *program) probe(ctx context.Context, length time.Duration) ([]time.Durat
 			time.Sleep(time.Millisecond)
 			continue
 		}
+		time.Sleep(askEvery)
 		shown, err := p.shown(ctx, names)
 		if err != nil {
 			return nil, err
