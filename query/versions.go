@@ -20,7 +20,9 @@ const (
 	refreshEvery = 250 * time.Millisecond
 	refreshLeast = 25 * time.Millisecond
 	refreshShare = 10
-	freshFor     = time.Second
+	// quietFor is when it is read although there was no news.
+	quietFor = 600 * time.Millisecond
+	freshFor = time.Second
 	// idleAfter ends the reading when no report comes.
 	idleAfter = 5 * time.Second
 	// keepFor is how long an earlier view is used again, far less than its deltas
@@ -86,10 +88,15 @@ func (v *versions) read(ctx context.Context) (*books.View, error) {
 	if err != nil {
 		return nil, err
 	}
-	v.mu.Lock()
-	v.newest, v.readAt = view, began
-	v.mu.Unlock()
+	v.publish(view, began)
 	return view, nil
+}
+
+// publish makes a view, which was read from began on, the newest.
+func (v *versions) publish(view *books.View, began time.Time) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.newest, v.readAt = view, began
 }
 
 // run keeps the newest view fresh while reports come, so that none waits for it.
@@ -121,11 +128,18 @@ func (v *versions) refresh(ctx context.Context) time.Duration {
 		return refreshLeast
 	}
 	began := time.Now()
+	defer func() { v.turn <- struct{}{} }()
 	// After an error the view grows old, and the next report says why.
-	_, err := v.read(ctx)
-	v.turn <- struct{}{}
+	view, err := v.read(ctx)
 	if err != nil {
 		return refreshEvery
+	}
+	// Reports have it already, and from now on they know what need not be read.
+	if looked, err := v.reader.Looked(ctx, view); err == nil {
+		v.publish(looked, began)
+	}
+	if v.news != nil {
+		return quietFor
 	}
 	return min(max(refreshShare*time.Since(began), refreshLeast), refreshEvery)
 }

@@ -105,10 +105,19 @@ func (r *Reader) Now(ctx context.Context) (*View, error) {
 		Name: nameOf(cut.Number, topics, tail), Cut: cut.Number, To: tail.To, Topic: last(topics),
 		Deltas: cut.Cover, Rest: tail.Slice, RestRows: tail.Rows, Dropped: dropped,
 	}
-	if v.RestRows > 0 && v.RestRows < maxTouched {
-		v.touched, err = r.touchedBy(ctx, &v.Rest)
+	return v, nil
+}
+
+// Looked returns the view as one that knows what the rows of its rest are about,
+// if they are not too many to be looked at.
+func (r *Reader) Looked(ctx context.Context, v *View) (*View, error) {
+	if v.RestRows == 0 || v.RestRows >= maxTouched {
+		return v, nil
 	}
-	return v, err
+	looked := *v
+	var err error
+	looked.touched, err = r.touchedBy(ctx, &v.Rest)
+	return &looked, err
 }
 
 // touchedBy looks what the rows of a slice are about.
