@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/adtally/adtally/internal/clickhouse"
 )
 
@@ -89,13 +91,20 @@ func (r *Reader) Tail(ctx context.Context, topics []Topic, from Vector, limit Li
 	for _, p := range from {
 		ends[PartitionID{p.log(), p.Partition}] = p
 	}
+	rows := make([][]tailRow, len(topics))
+	g, ctx := errgroup.WithContext(ctx)
 	for i := range topics {
-		rows, err := r.topicTail(ctx, &topics[i], since(topics, i, from), from, limit)
-		if err != nil {
-			return nil, fmt.Errorf("read marks: %w", err)
-		}
-		for j := range rows {
-			tail.add(ends, topics[i].log(), &rows[j])
+		g.Go(func() (err error) {
+			rows[i], err = r.topicTail(ctx, &topics[i], since(topics, i, from), from, limit)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, fmt.Errorf("read marks: %w", err)
+	}
+	for i := range topics {
+		for j := range rows[i] {
+			tail.add(ends, topics[i].log(), &rows[i][j])
 		}
 	}
 	positions := make([]Position, 0, len(ends))

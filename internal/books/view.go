@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/adtally/adtally/internal/clickhouse"
 )
 
@@ -85,12 +87,12 @@ var (
 
 // Now returns the newest view.
 func (r *Reader) Now(ctx context.Context) (*View, error) {
-	topics, err := r.Topics(ctx)
-	if err != nil {
-		return nil, err
-	}
-	cut, err := r.Newest(ctx)
-	if err != nil {
+	var topics []Topic
+	var cut *Cut
+	g, both := errgroup.WithContext(ctx)
+	g.Go(func() (err error) { topics, err = r.Topics(both); return err })
+	g.Go(func() (err error) { cut, err = r.Newest(both); return err })
+	if err := g.Wait(); err != nil {
 		return nil, err
 	}
 	tail, err := r.Tail(ctx, topics, cut.Vector, Limit{})
