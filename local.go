@@ -156,13 +156,7 @@ func (l *local) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	landed := make(chan struct{}, 1)
-	l.cfg.Query.News, l.cfg.Aggregate.Landed = landed, func() {
-		select {
-		case landed <- struct{}{}:
-		default: // the last one was not heard yet
-		}
-	}
+	l.passNews()
 	counting, err := newAggregate(l.cfg.Aggregate, l.cfg.Kafka, l.writer, topic, l.log)
 	if err != nil {
 		return err
@@ -196,6 +190,17 @@ func (l *local) start(ctx context.Context) error {
 	l.runs = append(watch(&admin, slices.Concat([]role{taking, outlived(counting, l.log)}, keeping, []role{reporting, keys.role})),
 		func(ctx context.Context) error { return admin.Run(ctx, ln) })
 	return l.demo(ctx, store, key)
+}
+
+// passNews lets the report server know of each block that was counted.
+func (l *local) passNews() {
+	landed := make(chan struct{}, 1)
+	l.cfg.Query.News, l.cfg.Aggregate.Landed = landed, func() {
+		select {
+		case landed <- struct{}{}:
+		default: // the last one was not heard yet
+		}
+	}
 }
 
 // startServers starts the embedded servers that are not replaced by addresses.
