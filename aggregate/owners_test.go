@@ -191,6 +191,7 @@ func TestPace(t *testing.T) {
 	f("a quick insert again", func() { p.wrote(100*time.Millisecond, 0) }, 500*time.Millisecond)
 	f("neither", func() { p.wrote(200*time.Millisecond, 0) }, 500*time.Millisecond)
 	f("quick ones", func() { p.wrote(0, 0); p.wrote(0, 0); p.wrote(0, 0) }, 100*time.Millisecond)
+	p = newPace(Config{FlushInterval: 100 * time.Millisecond, MaxFlushInterval: time.Second})
 	p.wrote(20*time.Millisecond, 0)
 	p.wrote(time.Millisecond, 0)
 	if got := p.wait(); got != 82500*time.Microsecond {
