@@ -54,7 +54,6 @@ type result struct {
 
 type settings struct {
 	rows, rounds int
-	memory       bool
 	only, out    string
 	binary       string
 }
@@ -73,9 +72,8 @@ func run(args []string) error {
 	var s settings
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.IntVar(&s.rows, "rows", 10_000_000, "rows of the statement")
-	flags.IntVar(&s.rounds, "rounds", 3, "rounds; 0 for memory only")
-	flags.BoolVar(&s.memory, "memory", true, "also measure the peak memory of a tenth and of ten times the rows")
-	flags.StringVar(&s.only, "only", "", "parquet, arrow and proof, or some of them; none means all")
+	flags.IntVar(&s.rounds, "rounds", 3, "rounds of each format")
+	flags.StringVar(&s.only, "only", "", "parquet, arrow, proof, memory or some of them, with commas; none means all")
 	flags.StringVar(&s.binary, "adtally", "bin/adtally", "the built program, for the proof")
 	flags.StringVar(&s.out, "out", "bench/results/export.txt", "file that also gets the table")
 	if err := flags.Parse(args); err != nil {
@@ -122,7 +120,7 @@ func measure(ctx context.Context, s settings) error {
 			return err
 		}
 	}
-	if s.memory {
+	if s.wants("memory") {
 		if err := b.peaks(ctx, &text, s.rows); err != nil {
 			return err
 		}
