@@ -32,7 +32,7 @@ var tables = map[grain]struct{ name, time string }{
 }
 
 // source is a part of what a report adds up: rows of one table that belong to
-// its view, within ranges of time.
+// its view, within ranges of time; without any, all of them are wanted.
 type source struct {
 	grain  grain
 	ranges []span
@@ -74,7 +74,11 @@ func (s *Server) plan(ctx context.Context, r *Report) ([]source, error) {
 		sources = append(sources, source{grain: byMinute, ranges: edges, slice: books.Slice{To: r.view.Rest.From}})
 	}
 	if r.view.RestHas(r.tenant.Advertiser(), r.start, r.end) {
-		sources = append(sources, source{grain: byMinute, ranges: []span{whole}, slice: r.view.Rest})
+		rest := source{grain: byMinute, ranges: []span{whole}, slice: r.view.Rest}
+		if r.view.RestWithin(r.start, r.end) {
+			rest.ranges = nil // each condition costs ClickHouse half a millisecond of planning
+		}
+		sources = append(sources, rest)
 	}
 	return sources, nil
 }
@@ -176,7 +180,10 @@ func ceil(t time.Time, d time.Duration) time.Time {
 // names that begin with prefix. Mark rows have advertiser 0 and are outside of it
 // whatever the tenant is.
 func (b *builder) where(src *source, prefix string) string {
-	terms := []string{tenantTerm, b.within(src, prefix)}
+	terms := []string{tenantTerm}
+	if len(src.ranges) > 0 {
+		terms = append(terms, b.within(src, prefix))
+	}
 	if src.grain == byMinute {
 		terms = append(terms, src.slice.Where(prefix, b.params))
 	} else {

@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"math"
 	"slices"
 	"strconv"
@@ -14,8 +13,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-
-	"github.com/adtally/adtally/internal/clickhouse"
 )
 
 // View is the books as somebody saw them: a cut, and what had followed it by
@@ -43,25 +40,6 @@ type View struct {
 
 	// touched says what the rows of Rest are about, if somebody looked.
 	touched *touched
-}
-
-// touched is what rows of the ledger are about.
-type touched struct {
-	advertisers map[uint64]struct{}
-	first, last time.Time
-}
-
-// maxTouched is how many rows are looked at to know what they are about: a cut
-// should not be that far behind.
-const maxTouched = 500_000
-
-// RestHas says whether Rest may have rows of an advertiser in a range of time.
-func (v *View) RestHas(advertiser uint64, from, to time.Time) bool {
-	if v.RestRows == 0 || v.touched == nil {
-		return v.RestRows > 0
-	}
-	_, there := v.touched.advertisers[advertiser]
-	return there && v.touched.first.Before(to) && !v.touched.last.Before(from)
 }
 
 // Whole is everything that the view counts, as a slice of the ledger.
@@ -120,22 +98,6 @@ func (r *Reader) Looked(ctx context.Context, v *View) (*View, error) {
 	var err error
 	looked.touched, err = r.touchedBy(ctx, &v.Rest)
 	return &looked, err
-}
-
-// touchedBy looks what the rows of a slice are about.
-func (r *Reader) touchedBy(ctx context.Context, s *Slice) (*touched, error) {
-	t := &touched{advertisers: map[uint64]struct{}{}}
-	params := clickhouse.Parameters{}
-	row := r.conn.QueryRow(clickhouse.With(ctx, "", nil, params),
-		"SELECT groupUniqArray(advertiser), min(minute), max(minute) FROM ledger WHERE advertiser > 0 AND "+s.Where("s_", params))
-	var advertisers []uint64
-	if err := row.Scan(&advertisers, &t.first, &t.last); err != nil {
-		return nil, fmt.Errorf("look at the rows behind the cut: %w", err)
-	}
-	for _, a := range advertisers {
-		t.advertisers[a] = struct{}{}
-	}
-	return t, nil
 }
 
 // At returns the view of a name, ErrNoView or ErrGone.

@@ -15,15 +15,20 @@ type csvWriter struct {
 	shape *Shape
 	buf   []byte
 	cells []textCells
+	// format has a comma in front of all cells but the first.
+	format textFormat
 }
 
 func newCSV(w io.Writer, shape *Shape) *csvWriter {
 	c := &csvWriter{w: w, shape: shape, buf: make([]byte, 0, flushAt+8192)}
+	c.format.escape = AppendCSVText
 	for i, column := range shape.Columns {
+		comma := ""
 		if i > 0 {
-			c.buf = append(c.buf, ',')
+			comma = ","
 		}
-		c.buf = append(c.buf, column.Name...)
+		c.format.before = append(c.format.before, comma)
+		c.buf = append(append(c.buf, comma...), column.Name...)
 	}
 	c.buf = append(c.buf, "\r\n"...)
 	return c
@@ -31,13 +36,10 @@ func newCSV(w io.Writer, shape *Shape) *csvWriter {
 
 // Batch implements Writer.
 func (c *csvWriter) Batch(b *Batch) error {
-	c.cells = textColumns(c.cells, c.shape, b, "", "", AppendCSVText)
+	c.cells = c.format.columns(c.cells, c.shape, b)
 	dst := c.buf
 	for row := range b.Rows {
 		for i := range c.cells {
-			if i > 0 {
-				dst = append(dst, ',')
-			}
 			dst = c.cells[i].append(dst, row)
 		}
 		dst = append(dst, "\r\n"...)

@@ -3,8 +3,10 @@ package export
 import (
 	"encoding/csv"
 	"encoding/json"
+	"math"
 	"math/big"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -106,5 +108,29 @@ func TestDecimalIsExact(t *testing.T) {
 		if n.IsInt64() && got != proto.FormatNanos(n.Int64()) {
 			t.Fatalf("%s nanos: %s, FormatNanos says %s", n, got, proto.FormatNanos(n.Int64()))
 		}
+	}
+}
+
+// The digits are those of strconv, for every length.
+func TestAppendUint(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(5, 6))
+	f := func(n uint64) {
+		t.Helper()
+		if got, want := string(appendUint([]byte("x"), n)), "x"+strconv.FormatUint(n, 10); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+	f(math.MaxUint64)
+	for _, power := range powers {
+		f(power)
+		f(power - 1)
+	}
+	for range 20_000 {
+		f(rnd.Uint64() >> rnd.IntN(64))
+	}
+	shape := &Shape{Columns: []Column{{Name: "clicks", Type: Integer}}}
+	cells := jsonCells.columns(nil, shape, &Batch{Rows: 2, Vectors: []Vector{{Ints: []int64{math.MinInt64, -7}}}})
+	if got := string(cells[0].append(cells[0].append(nil, 0), 1)); got != "-9223372036854775808-7" {
+		t.Errorf("below zero: %s", got)
 	}
 }

@@ -12,14 +12,14 @@ type jsonWriter struct {
 	shape *Shape
 	buf   []byte
 	cells []textCells
-	// names are the keys of a row with what stands before them; the first opens
+	// format has the keys of a row with what stands before them; the first opens
 	// the row.
-	names []string
-	rows  int
+	format textFormat
+	rows   int
 }
 
 func newJSON(w io.Writer, shape *Shape) *jsonWriter {
-	j := &jsonWriter{w: w, shape: shape, buf: make([]byte, 0, flushAt+8192)}
+	j := &jsonWriter{w: w, shape: shape, buf: make([]byte, 0, flushAt+8192), format: jsonCells}
 	j.buf = append(j.buf, `{"columns":[`...)
 	for i, c := range shape.Columns {
 		if i > 0 {
@@ -33,14 +33,17 @@ func newJSON(w io.Writer, shape *Shape) *jsonWriter {
 		if i == 0 {
 			open = "{"
 		}
-		j.names = append(j.names, open+`"`+c.Name+`":`)
+		j.format.before = append(j.format.before, open+`"`+c.Name+`":`)
 	}
 	return j
 }
 
+// jsonCells is how JSON writes cells without their names.
+var jsonCells = textFormat{quoted: true, null: "null", escape: AppendJSONString}
+
 // Batch implements Writer.
 func (j *jsonWriter) Batch(b *Batch) error {
-	j.cells = textColumns(j.cells, j.shape, b, `"`, "null", AppendJSONString)
+	j.cells = j.format.columns(j.cells, j.shape, b)
 	dst := j.buf
 	for row := range b.Rows {
 		if j.rows > 0 {
@@ -48,7 +51,6 @@ func (j *jsonWriter) Batch(b *Batch) error {
 		}
 		j.rows++
 		for i := range j.cells {
-			dst = append(dst, j.names[i]...)
 			dst = j.cells[i].append(dst, row)
 		}
 		dst = append(dst, '}')
@@ -75,7 +77,7 @@ func (j *jsonWriter) Close(totals *Batch, meta *Meta) error {
 
 // appendTotals writes the totals as an object without the keys of rows.
 func appendTotals(dst []byte, shape *Shape, totals *Batch) []byte {
-	cells := textColumns(nil, shape, totals, `"`, "null", AppendJSONString)
+	cells := jsonCells.columns(nil, shape, totals)
 	dst = append(dst, '{')
 	for i, n := 0, 0; i < len(cells); i++ {
 		if shape.Columns[i].Key {
