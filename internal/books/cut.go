@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/big"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -81,7 +82,14 @@ func (c Cover) Upto(cut uint64) (deltas Cover, end uint64) {
 var ErrNoCut = errors.New("no such cut")
 
 // Reader reads the books. It is safe for concurrent use.
-type Reader struct{ conn clickhouse.Conn }
+type Reader struct {
+	conn clickhouse.Conn
+
+	mu      sync.Mutex
+	dropped Dropped
+	// droppedAt is when dropped was read, for views.
+	droppedAt time.Time
+}
 
 // NewReader returns a Reader on conn, whose user may be read-only.
 func NewReader(conn clickhouse.Conn) *Reader { return &Reader{conn: conn} }

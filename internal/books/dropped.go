@@ -50,6 +50,25 @@ func (r *Reader) Dropped(ctx context.Context) (d Dropped, err error) {
 	return d, nil
 }
 
+// droppedFor is how long a reading of dropped days serves views, far less than
+// rows stay after it was recorded that they go.
+const droppedFor = time.Minute
+
+// lately is Dropped as it was a minute ago at most: views are read often.
+func (r *Reader) lately(ctx context.Context) (Dropped, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if time.Since(r.droppedAt) < droppedFor {
+		return r.dropped, nil
+	}
+	d, err := r.Dropped(ctx)
+	if err != nil {
+		return d, err
+	}
+	r.dropped, r.droppedAt = d, time.Now()
+	return d, nil
+}
+
 // GoneError is ErrGone with a remedy.
 type GoneError struct {
 	// Oldest is the first cut that can still be asked for, and all after it.

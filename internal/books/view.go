@@ -77,7 +77,7 @@ func (r *Reader) Now(ctx context.Context) (*View, error) {
 	if err != nil {
 		return nil, err
 	}
-	dropped, err := r.Dropped(ctx)
+	dropped, err := r.lately(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -191,7 +191,7 @@ func (r *Reader) assemble(ctx context.Context, v *View, from *Cut, topics []Topi
 	if !v.To.begins(newest.Vector) {
 		return ErrGone
 	}
-	if v.Dropped, err = r.Dropped(ctx); err != nil {
+	if v.Dropped, err = r.lately(ctx); err != nil {
 		return err
 	}
 	deltas := from.Cover
