@@ -143,8 +143,8 @@ func (s *Server) checkCurrencies(ctx context.Context, r *Report, f *fetched) err
 	if !f.st.money {
 		return nil
 	}
-	if !f.totals.mixed(0) {
-		f.meta.Currency = textAt(&f.totals.last, 0)
+	if !f.totals.mixed() {
+		f.meta.Currency = currencyOf(f.totals.last)
 		return nil
 	}
 	if r.groupsByCurrency() {

@@ -40,8 +40,9 @@ type block struct {
 	keys   []export.Vector
 	counts [][]int64
 	spend  []export.Number
-	// first and last are the least and the greatest currency with any spend.
-	first, last export.Vector
+	// first and last are the least and the greatest currency with any spend, as
+	// numbers. They are known of a block of one row.
+	first, last uint64
 	// users are the reach of each row, if it is asked for.
 	users []int64
 }
@@ -52,8 +53,8 @@ type blockReader struct {
 	keys   []clickhouse.Column
 	counts []*clickhouse.IntColumn
 	spend  *clickhouse.WideColumn
-	first  *clickhouse.TextColumn
-	last   *clickhouse.TextColumn
+	first  *clickhouse.IDColumn
+	last   *clickhouse.IDColumn
 }
 
 func newBlockReader(r *Report, st *statement) *blockReader {
@@ -72,7 +73,7 @@ func newBlockReader(r *Report, st *statement) *blockReader {
 		b.counts = append(b.counts, &clickhouse.IntColumn{})
 	}
 	if st.money {
-		b.spend, b.first, b.last = &clickhouse.WideColumn{}, &clickhouse.TextColumn{}, &clickhouse.TextColumn{}
+		b.spend, b.first, b.last = &clickhouse.WideColumn{}, &clickhouse.IDColumn{}, &clickhouse.IDColumn{}
 	}
 	return b
 }
@@ -108,7 +109,7 @@ func (b *blockReader) take(rows int) *block {
 	if b.spend != nil {
 		out.spend = toNumbers(b.spend.Take())
 		if rows == 1 { // only the totals are asked for their currencies
-			out.first, out.last = takeKey(b.first), takeKey(b.last)
+			out.first, out.last = b.first.Take()[0], b.last.Take()[0]
 		}
 	}
 	return out
@@ -134,13 +135,11 @@ func zeroBlock(r *Report, st *statement) *block {
 		b.counts = append(b.counts, make([]int64, 1))
 	}
 	b.spend = make([]export.Number, 1)
-	b.first, b.last = export.Vector{Dict: []string{""}}, export.Vector{Dict: []string{""}}
 	return b
 }
 
-// mixed says that a row's spend is in more than one currency. It is known of a
-// block of one row.
-func (b *block) mixed(row int) bool { return textAt(&b.first, row) != textAt(&b.last, row) }
+// mixed says that the spend of a block of one row is in more than one currency.
+func (b *block) mixed() bool { return b.first != b.last }
 
 func textAt(v *export.Vector, row int) string {
 	if v.Index == nil {
@@ -157,7 +156,7 @@ func (b *block) batch(r *Report, st *statement) *export.Batch {
 	}
 	out.Vectors = append(out.Vectors, b.keys...)
 	var mixed []bool
-	if st.money && b.totals && b.mixed(0) {
+	if st.money && b.totals && b.mixed() {
 		mixed = []bool{true} // rows are of one currency each, or there is no answer
 	}
 	for _, m := range r.metrics {

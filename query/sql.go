@@ -1,6 +1,8 @@
 package query
 
 import (
+	"bytes"
+	"encoding/binary"
 	"fmt"
 	"slices"
 	"strconv"
@@ -53,8 +55,8 @@ func newStatement(r *Report) *statement {
 		columns = append(
 			columns,
 			reports.spend.sql+" AS "+reports.spend.alias,
-			"minIf(currency, spend_nanos != 0) AS first_currency",
-			"maxIf(currency, spend_nanos != 0) AS last_currency",
+			"minIf("+currencyNumber+", spend_nanos != 0) AS first_currency",
+			"maxIf("+currencyNumber+", spend_nanos != 0) AS last_currency",
 		)
 	}
 	text := "SELECT\n    " + strings.Join(columns, ",\n    ") + "\nFROM " + table + where
@@ -73,6 +75,16 @@ func newStatement(r *Report) *statement {
 	s.sql = text + "\nLIMIT {limit:UInt64}"
 	s.params = b.params
 	return s
+}
+
+// currencyNumber is a currency as a number: ISO 4217 has three letters, and the
+// least and the greatest of texts took a third of the time of a large report.
+const currencyNumber = "reinterpretAsUInt64(currency)"
+
+// currencyOf is the text of a currencyNumber; empty for none.
+func currencyOf(number uint64) string {
+	text := binary.LittleEndian.AppendUint64(nil, number)
+	return string(bytes.TrimRight(text, "\x00"))
 }
 
 // currenciesStatement returns the statement that lists the currencies with any

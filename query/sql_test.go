@@ -143,7 +143,7 @@ func TestStatementGolden(t *testing.T) {
 var words = strings.Fields(`SELECT DISTINCT AS FROM ledger WHERE AND IN NOT GROUP BY WITH TOTALS HAVING ORDER DESC NULLS LAST LIMIT
 	UNION ALL OR true false rollup_quarter rollup_day delta quarter local_day day_of_bucket topic_id lineage kafka_partition b_end UUID UInt32 Date
 	advertiser minute limit bucket currency event_type spend_nanos gross net duplicate invalid orphan
-	first_currency last_currency m_spend utc_offset changed sum sumIf minIf maxIf toInt128 toInt256 toInt64 intDiv intDivOrZero toUnixTimestamp
+	first_currency last_currency m_spend utc_offset changed sum sumIf minIf maxIf reinterpretAsUInt64 toInt128 toInt256 toInt64 intDiv intDivOrZero toUnixTimestamp
 	arrayStringConcat arrayMap flag least bitPositionsToArray invalid_flags other multiIf if greatest toStartOfMonth toDate NULL UInt64 Int32 DateTime UTC Array String`)
 
 // signs are what stands between the words.

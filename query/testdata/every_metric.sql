@@ -62,8 +62,8 @@ SELECT
     sumIf(invalid, event_type = 15) AS m_video_fullscreen_invalid,
     sum(duplicate) AS m_duplicates,
     sum(toInt128(spend_nanos)) AS m_spend,
-    minIf(currency, spend_nanos != 0) AS first_currency,
-    maxIf(currency, spend_nanos != 0) AS last_currency
+    minIf(reinterpretAsUInt64(currency), spend_nanos != 0) AS first_currency,
+    maxIf(reinterpretAsUInt64(currency), spend_nanos != 0) AS last_currency
 FROM rollup_day
 WHERE advertiser = {advertiser:UInt64} AND advertiser > 0
   AND local_day >= {s0_start0:Int32} AND local_day < {s0_end0:Int32}

@@ -2,8 +2,8 @@ SELECT
     currency,
     sumIf(net, event_type = 1) AS m_impressions,
     sum(toInt128(spend_nanos)) AS m_spend,
-    minIf(currency, spend_nanos != 0) AS first_currency,
-    maxIf(currency, spend_nanos != 0) AS last_currency
+    minIf(reinterpretAsUInt64(currency), spend_nanos != 0) AS first_currency,
+    maxIf(reinterpretAsUInt64(currency), spend_nanos != 0) AS last_currency
 FROM rollup_day
 WHERE advertiser = {advertiser:UInt64} AND advertiser > 0
   AND local_day >= {s0_start0:Int32} AND local_day < {s0_end0:Int32}
