@@ -385,7 +385,7 @@ func (o *oracle) disturbedCut(t *testing.T) {
 func TestReportsAgainstOracle(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(7, 8))
 	o := &oracle{ledger: newLedger(t, 2), rnd: rnd}
-	o.server = New(testConfig(), o.reader, newFixedKeys(), zerolog.Nop(), metrics.NewSet())
+	o.server = New(testConfig(), o.reader, newFixedKeys(), zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.ErrorLevel), metrics.NewSet())
 	o.url, _ = serveUntil(t.Context(), t, o.server)
 	step := 0
 	for entries := range slices.Chunk(randomEntries(rnd, 8000), 400) {
