@@ -219,6 +219,13 @@ func (p *program) checkFinanceHTTP(d0, d1 string) {
 			t.Errorf("receipt of f3 without %s: %s", want, text)
 		}
 	}
+	soon, long := time.Now().Add(time.Minute).UTC().Format(time.RFC3339), time.Now().Add(-time.Hour).UTC().Format(time.RFC3339)
+	if _, text := call(t.Context(), http.MethodGet, p.reports("/v1/receipts/f3?advertiser=7&until="+soon), p.key, nil); !strings.Contains(string(text), `"fate":"counted"`) {
+		t.Errorf("receipt of f3 until %s: %s", soon, text)
+	}
+	if status, text := call(t.Context(), http.MethodGet, p.reports("/v1/receipts/f3?advertiser=7&until="+long), p.key, nil); status != http.StatusNotFound {
+		t.Errorf("a receipt of f3 from before it came: %d %s", status, text)
+	}
 	_, text = call(t.Context(), http.MethodGet, p.reports("/v1/receipts/f95?advertiser=7"), p.key, nil)
 	if !strings.Contains(string(text), `"file":"adjustments"`) || !strings.Contains(string(text), `"closed_as":"`+d1+`"`) {
 		t.Errorf("receipt of a late event: %s", text)

@@ -45,13 +45,13 @@ type logReceipts struct {
 }
 
 // Find implements query.Receipts.
-func (l *logReceipts) Find(ctx context.Context, tenant access.Tenant, id string, since time.Time) ([]query.Receipt, error) {
+func (l *logReceipts) Find(ctx context.Context, tenant access.Tenant, id string, since, until time.Time) ([]query.Receipt, error) {
 	topic, err := ledger.LastTopic(ctx, l.conn, l.kafka.Topic)
 	if err != nil || topic.Lineage == 0 {
 		return nil, err
 	}
 	finder := aggregate.Receipts{Rules: l.rules, Topic: topic, Conn: l.conn, Options: kafkaOptions(l.kafka)}
-	found, err := finder.Find(ctx, l.idKey.Hash(tenant.Advertiser(), []byte(id)), since)
+	found, err := finder.Find(ctx, l.idKey.Hash(tenant.Advertiser(), []byte(id)), aggregate.Stretch{Since: since, Until: until})
 	if err != nil {
 		return nil, err
 	}

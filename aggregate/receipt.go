@@ -67,19 +67,23 @@ type found struct {
 	event *proto.Event
 }
 
+// Stretch is a part of the log by the time at which the broker appended it, both
+// ends included.
+type Stretch struct{ Since, Until time.Time }
+
 // Find returns the receipts of the records with an event id that were appended
-// since a time, in all partitions.
-func (r *Receipts) Find(ctx context.Context, id proto.ID, since time.Time) ([]Receipt, error) {
+// within a stretch of the log, in all partitions.
+func (r *Receipts) Find(ctx context.Context, id proto.ID, within Stretch) ([]Receipt, error) {
 	client, err := kgo.NewClient(append(slices.Clone(r.Options), kgo.ConsumeResetOffset(kgo.NoResetOffset()))...)
 	if err != nil {
 		return nil, fmt.Errorf("make Kafka client: %w", err)
 	}
 	defer client.Close()
-	bounds, err := kafka.LogBounds(ctx, client, r.Topic.Name)
+	bounds, err := r.bounds(ctx, client, within)
 	if err != nil {
 		return nil, err
 	}
-	records, last, err := r.scan(ctx, client, bounds, since, id)
+	records, last, err := r.scan(ctx, client, bounds, id)
 	if err != nil {
 		return nil, err
 	}
@@ -91,32 +95,55 @@ func (r *Receipts) Find(ctx context.Context, id proto.ID, since time.Time) ([]Re
 		}
 	}
 	for other := range related {
-		more, _, err := r.scan(ctx, client, bounds, since, other)
+		more, _, err := r.scan(ctx, client, bounds, other)
 		if err != nil {
 			return nil, err
 		}
 		records = append(records, more...)
 	}
-	return r.judge(ctx, records, id, last)
+	list, err := r.judge(ctx, records, id, last)
+	return slices.DeleteFunc(list, func(one Receipt) bool { return one.LAT.After(within.Until) }), err
 }
 
-// scan reads the log from before since and keeps the records that hold an id.
-// last is the newest time of the log.
-func (r *Receipts) scan(ctx context.Context, client *kgo.Client, bounds map[int32]kafka.Bounds, since time.Time, id proto.ID) (kept []found, last time.Time, err error) {
-	begin := since.Add(-r.Rules.window().Lookback())
-	offsets, err := kadm.NewClient(client).ListOffsetsAfterMilli(ctx, begin.UnixMilli(), r.Topic.Name)
-	if err := errors.Join(err, offsets.Error()); err != nil {
-		return nil, last, fmt.Errorf("list offsets by time: %w", err)
+// bounds returns the offsets that decide on what was appended within a stretch: a
+// verdict looks back, and a click waits for its impression.
+func (r *Receipts) bounds(ctx context.Context, client *kgo.Client, within Stretch) (map[int32]kafka.Bounds, error) {
+	bounds, err := kafka.LogBounds(ctx, client, r.Topic.Name)
+	if err != nil {
+		return nil, err
 	}
+	adm := kadm.NewClient(client)
+	starts, err := adm.ListOffsetsAfterMilli(ctx, within.Since.Add(-r.Rules.window().Lookback()).UnixMilli(), r.Topic.Name)
+	if err := errors.Join(err, starts.Error()); err != nil {
+		return nil, fmt.Errorf("list offsets by time: %w", err)
+	}
+	ends, err := adm.ListOffsetsAfterMilli(ctx, within.Until.Add(r.Rules.JoinWindow+brokerSkew).UnixMilli(), r.Topic.Name)
+	if err := errors.Join(err, ends.Error()); err != nil {
+		return nil, fmt.Errorf("list offsets by time: %w", err)
+	}
+	for partition, log := range bounds {
+		if at, ok := starts.Lookup(r.Topic.Name, partition); ok && at.Offset >= 0 {
+			log.First = max(log.First, at.Offset)
+		}
+		if at, ok := ends.Lookup(r.Topic.Name, partition); ok && at.Offset >= 0 {
+			log.End = min(log.End, at.Offset)
+		}
+		bounds[partition] = log
+	}
+	return bounds, nil
+}
+
+// brokerSkew is how far the clocks of brokers may be apart.
+const brokerSkew = 2 * time.Minute
+
+// scan reads a part of the log and keeps the records that hold an id. last is the
+// newest time in it.
+func (r *Receipts) scan(ctx context.Context, client *kgo.Client, bounds map[int32]kafka.Bounds, id proto.ID) (kept []found, last time.Time, err error) {
 	starts, left := map[int32]kgo.Offset{}, map[int32]int64{}
 	var partitions []int32
 	for partition, log := range bounds {
-		from := log.First
-		if at, ok := offsets.Lookup(r.Topic.Name, partition); ok && at.Offset >= 0 {
-			from = max(from, at.Offset)
-		}
-		if from < log.End {
-			starts[partition], left[partition] = kgo.NewOffset().At(from), log.End
+		if log.First < log.End {
+			starts[partition], left[partition] = kgo.NewOffset().At(log.First), log.End
 			partitions = append(partitions, partition)
 		}
 	}

@@ -44,7 +44,7 @@ func closeAndChange(t *testing.T, b *ledger) {
 type fixedReceipts struct{}
 
 // Find implements Receipts.
-func (fixedReceipts) Find(_ context.Context, tenant access.Tenant, id string, _ time.Time) ([]Receipt, error) {
+func (fixedReceipts) Find(_ context.Context, tenant access.Tenant, id string, _, _ time.Time) ([]Receipt, error) {
 	if tenant.Advertiser() != 7 || id != "known" {
 		return nil, nil
 	}
@@ -201,6 +201,9 @@ func (d *apiDriver) driveBooks() {
 	d.get("getReceipt", "/v1/receipts/known", "eight", 404)
 	d.get("getReceipt", "/v1/receipts/known?advertiser=7", "eight", 404)
 	d.get("getReceipt", "/v1/receipts/known?since=yesterday", "one", 400)
+	d.get("getReceipt", "/v1/receipts/known?until=tomorrow", "one", 400)
+	d.get("getReceipt", "/v1/receipts/known?until=2020-01-01T00:00:00Z", "one", 400)
+	d.get("getReceipt", "/v1/receipts/known"+since+"&until="+time.Now().Add(-time.Minute).UTC().Format(time.RFC3339), "one", 200)
 	d.get("getReceipt", "/v1/receipts/"+strings.Repeat("x", maxEventID+1), "one", 400)
 }
 

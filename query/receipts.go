@@ -12,8 +12,8 @@ import (
 // Receipts tells the fate of events.
 type Receipts interface {
 	// Find returns what became of an advertiser's event of a client's id, for each
-	// copy of it since a time.
-	Find(ctx context.Context, tenant access.Tenant, id string, since time.Time) ([]Receipt, error)
+	// copy of it that arrived between two times, both included.
+	Find(ctx context.Context, tenant access.Tenant, id string, since, until time.Time) ([]Receipt, error)
 }
 
 // Receipt is the fate of one copy of an event.
@@ -65,23 +65,7 @@ const (
 
 // getReceipt tells the fate of one event.
 func (s *Server) getReceipt(w http.ResponseWriter, r *http.Request, grant access.Grant) {
-	values, problem := queryOf(r, "advertiser", "since")
-	var tenant access.Tenant
-	if problem == nil {
-		tenant, problem = tenantOf(Request{Advertiser: values.Get("advertiser")}, grant)
-	}
-	now := time.Now()
-	since := now.AddDate(0, 0, -receiptDays)
-	if text := values.Get("since"); problem == nil && text != "" {
-		var err error
-		if since, err = time.Parse(time.RFC3339, text); err != nil || since.Before(now.AddDate(0, 0, -maxReceiptDays)) || since.After(now) {
-			problem = badField("since", "invalid_time", "since is when the event arrived at the earliest, of the last 31 days, as 2026-11-20T10:00:00Z.")
-		}
-	}
-	id := r.PathValue("id")
-	if problem == nil && (id == "" || len(id) > maxEventID) {
-		problem = badField("id", "invalid_id", "An event id has 1 to 256 bytes.")
-	}
+	tenant, since, until, problem := receiptAsked(r, grant, time.Now())
 	if problem == nil && s.receipts == nil {
 		problem = newProblem(http.StatusNotImplemented, "receipts_off", "This server gives no receipts: it knows neither the brokers nor the key of ids (--id-key).")
 	}
@@ -91,15 +75,61 @@ func (s *Server) getReceipt(w http.ResponseWriter, r *http.Request, grant access
 	}
 	ctx, cancel := withTimeout(r.Context(), s.cfg.Timeout)
 	defer cancel()
-	list, err := s.receipts.Find(ctx, tenant, id, since)
+	leave, refusal, err := s.limiter.Enter(ctx, tenant.Advertiser())
+	if err != nil {
+		s.fail(w, r, timedOut(ctx, err))
+		return
+	}
+	if refusal != nil {
+		s.metrics.refused.Inc()
+		refused(refusal).write(w, requestIDOf(w))
+		return
+	}
+	defer leave()
+	list, err := s.receipts.Find(ctx, tenant, r.PathValue("id"), since, until)
 	if err != nil {
 		s.fail(w, r, timedOut(ctx, err))
 		return
 	}
 	if len(list) == 0 {
-		newProblem(http.StatusNotFound, "event_not_found",
-			"No event with this id arrived since "+since.UTC().Format(time.RFC3339)+"; name an earlier since if it did.").write(w, requestIDOf(w))
+		newProblem(http.StatusNotFound, "event_not_found", "No event with this id arrived from "+since.UTC().Format(time.RFC3339)+
+			" to "+until.UTC().Format(time.RFC3339)+"; name another since or until if it did.").write(w, requestIDOf(w))
 		return
 	}
 	writeJSONStatus(w, http.StatusOK, map[string]any{"receipts": list})
+}
+
+// receiptAsked reads which event is asked for, and when it arrived.
+func receiptAsked(r *http.Request, grant access.Grant, now time.Time) (tenant access.Tenant, since, until time.Time, problem *Problem) {
+	values, problem := queryOf(r, "advertiser", "since", "until")
+	if problem != nil {
+		return tenant, since, until, problem
+	}
+	if tenant, problem = tenantOf(Request{Advertiser: values.Get("advertiser")}, grant); problem != nil {
+		return tenant, since, until, problem
+	}
+	if id := r.PathValue("id"); id == "" || len(id) > maxEventID {
+		return tenant, since, until, badField("id", "invalid_id", "An event id has 1 to 256 bytes.")
+	}
+	since, until = now.AddDate(0, 0, -receiptDays), now
+	if text := values.Get("until"); text != "" {
+		var err error
+		if until, err = time.Parse(time.RFC3339, text); err != nil {
+			return tenant, since, until, badField("until", "invalid_time", "until is when the event arrived at the latest, as 2026-11-20T11:00:00Z.")
+		}
+		since = until.AddDate(0, 0, -receiptDays)
+	}
+	if text := values.Get("since"); text != "" {
+		var err error
+		if since, err = time.Parse(time.RFC3339, text); err != nil {
+			return tenant, since, until, badField("since", "invalid_time", "since is when the event arrived at the earliest, as 2026-11-20T10:00:00Z.")
+		}
+	}
+	switch {
+	case since.After(until):
+		problem = badField("until", "empty_range", "since must not be after until, nor after now.")
+	case since.Before(now.AddDate(0, 0, -maxReceiptDays)):
+		problem = badField("since", "invalid_time", "Receipts go back 31 days; without since, to a day before until.")
+	}
+	return tenant, since, until, problem
 }
