@@ -91,6 +91,8 @@ func (c *compactCmd) Run(ctx context.Context, e *env) error {
 	}
 	cut, err := compactor.Once(ctx)
 	switch {
+	case errors.Is(err, compact.ErrTaken):
+		_, err = fmt.Fprintln(e.stdout, err)
 	case err != nil:
 		return err
 	case cut == nil:

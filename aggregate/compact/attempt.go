@@ -70,7 +70,7 @@ func (a *attempt) run(ctx context.Context) (*books.Cut, error) {
 		return made, nil
 	}
 	a.count.lost.Inc()
-	return nil, errors.Join(fmt.Errorf("another compactor made cut %d", cut.Number), a.discard(ctx))
+	return nil, errors.Join(fmt.Errorf("%w: %d", ErrTaken, cut.Number), a.discard(ctx))
 }
 
 func (a *attempt) cut(ledger sums, cover books.Cover) *books.Cut {

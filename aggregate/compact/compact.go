@@ -61,6 +61,9 @@ const version = 1
 // ErrFrozen says that the books do not add up. No cut is made until they do.
 var ErrFrozen = errors.New("the books are frozen")
 
+// ErrTaken says that another compactor made the cut. What was to be in it is.
+var ErrTaken = errors.New("another compactor made the cut")
+
 // Zones knows the time zones of advertisers.
 type Zones interface {
 	// Zones returns the zone of every advertiser that is not in UTC.
@@ -114,6 +117,8 @@ func (c *Compactor) Run(ctx context.Context) error {
 			return nil
 		case errors.Is(err, ErrFrozen):
 			c.log.Error().Err(err).Msg("no cut is made until a person has looked")
+		case errors.Is(err, ErrTaken):
+			c.log.Info().Err(err).Msg("no cut of this compactor")
 		case err != nil:
 			c.log.Warn().Err(err).Msg("no cut this time")
 		}
