@@ -306,7 +306,11 @@ func (o *oracle) ask(t *testing.T, n int) {
 		req.Advertiser = strconv.FormatUint(advertiser, 10)
 		body := req.json()
 		want := expect(o.entries, &req, advertiser, start, end, zone)
-		status, got := post(t, o.url, "all", body)
+		var got map[string]any
+		status := patiently(t, func() (status int) {
+			status, got = post(t, o.url, "all", body)
+			return status
+		})
 		if want == nil {
 			o.mixed++
 			if status != http.StatusUnprocessableEntity || got["code"] != "mixed_currencies" {
@@ -336,11 +340,28 @@ func (o *oracle) ask(t *testing.T, n int) {
 func (o *oracle) answer(t *testing.T, q *question) string {
 	t.Helper()
 	pinned := strings.Replace(q.body, "{", `{"as_of":"`+q.asOf+`",`, 1)
-	res, text := call(t, "POST", o.url+"/v1/reports", "all", pinned, "Accept", q.format)
-	if res.status != http.StatusOK {
-		t.Fatalf("%s: %d %s", pinned, res.status, text)
+	var text []byte
+	status := patiently(t, func() int {
+		res, answer := call(t, "POST", o.url+"/v1/reports", "all", pinned, "Accept", q.format)
+		text = answer
+		return res.status
+	})
+	if status != http.StatusOK {
+		t.Fatalf("%s: %d %s", pinned, status, text)
 	}
 	return string(text)
+}
+
+// patiently asks again while the storage is away, as the answer tells clients to.
+// The embedded server may end when a client leaves in the middle of a statement,
+// as the compactors here do, and is up again within a second.
+func patiently(t *testing.T, ask func() int) (status int) {
+	t.Helper()
+	for patience := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
+		if status = ask(); status != http.StatusServiceUnavailable || time.Now().After(patience) {
+			return status
+		}
+	}
 }
 
 // again asks some of the earlier questions as of then.
@@ -366,6 +387,17 @@ func (o *oracle) arrive(t *testing.T, entries []entry) {
 	o.entries = append(o.entries, entries...)
 }
 
+// awaitStorage waits until the storage answers.
+func (o *oracle) awaitStorage(t *testing.T) {
+	t.Helper()
+	patiently(t, func() int {
+		if o.writer.Ping(t.Context()) != nil {
+			return http.StatusServiceUnavailable
+		}
+		return http.StatusOK
+	})
+}
+
 // disturbedCut makes a cut while others die over it and race for it.
 func (o *oracle) disturbedCut(t *testing.T) {
 	t.Helper()
@@ -374,12 +406,14 @@ func (o *oracle) disturbedCut(t *testing.T) {
 		_, _ = o.compactor(t, oracleZones).Once(ctx) // dies where it may
 		cancel()
 	}
+	o.awaitStorage(t)
 	var racing sync.WaitGroup
 	for range 2 {
 		c := o.compactor(t, oracleZones)
 		racing.Go(func() { _, _ = c.Once(t.Context()) }) // one of them loses
 	}
 	racing.Wait()
+	o.awaitStorage(t)
 }
 
 func TestReportsAgainstOracle(t *testing.T) {
