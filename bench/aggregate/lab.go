@@ -9,8 +9,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/rs/zerolog"
-
 	"github.com/adtally/adtally/bench/internal/measure"
 	"github.com/adtally/adtally/internal/clickhouse"
 	"github.com/adtally/adtally/internal/dev"
@@ -23,7 +21,7 @@ type lab struct {
 	self   string
 	dir    string
 	broker string
-	server *dev.ClickHouse
+	server *measure.ClickHouse
 	// runs numbers databases and groups.
 	runs int
 }
@@ -38,7 +36,7 @@ func inLab(ctx context.Context, s settings, section func(context.Context, *lab) 
 		return err
 	}
 	defer os.RemoveAll(l.dir)
-	ports, err := dev.FreePorts(3)
+	ports, err := dev.FreePorts(1)
 	if err != nil {
 		return err
 	}
@@ -48,20 +46,10 @@ func inLab(ctx context.Context, s settings, section func(context.Context, *lab) 
 		return err
 	}
 	defer broker.Stop()
-	l.server, err = dev.NewClickHouse(dev.ClickHouseConfig{Dir: filepath.Join(l.dir, "clickhouse"), NativePort: ports[1], HTTPPort: ports[2]}, zerolog.Nop())
-	if err != nil {
+	if l.server, err = measure.StartClickHouse(ctx, filepath.Join(l.dir, "clickhouse")); err != nil {
 		return err
 	}
-	serving, stop := context.WithCancel(ctx)
-	ended := make(chan error, 1)
-	go func() { ended <- l.server.Run(serving) }()
-	defer func() {
-		stop()
-		err = errors.Join(err, <-ended)
-	}()
-	if err := l.server.Ready(ctx); err != nil {
-		return err
-	}
+	defer func() { err = errors.Join(err, l.server.Stop()) }()
 	return section(ctx, l)
 }
 

@@ -17,22 +17,13 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/adtally/adtally/bench/internal/measure"
-	"github.com/adtally/adtally/internal/dev"
 )
 
-func main() {
-	dev.ChildMain()
-	if err := run(os.Args[1:]); err != nil {
-		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
-	}
-}
+func main() { measure.Main(run) }
 
 // settings are the knobs of the comparisons.
 type settings struct {
@@ -64,9 +55,7 @@ var sections = []section{
 	{"fresh", fresh},
 }
 
-func run(args []string) error {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+func run(ctx context.Context, args []string) error {
 	if len(args) > 0 {
 		switch args[0] {
 		case "broker":

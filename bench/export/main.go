@@ -14,25 +14,17 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
+	"github.com/adtally/adtally/bench/internal/measure"
 	"github.com/adtally/adtally/internal/clickhouse"
-	"github.com/adtally/adtally/internal/dev"
 	"github.com/adtally/adtally/query/closing"
 )
 
-func main() {
-	dev.ChildMain()
-	if err := run(os.Args[1:]); err != nil {
-		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
-	}
-}
+func main() { measure.Main(run) }
 
 // job is what the measured process does.
 type job struct {
@@ -63,9 +55,7 @@ func (s *settings) wants(part string) bool {
 	return s.only == "" || slices.Contains(strings.Split(s.only, ","), part)
 }
 
-func run(args []string) error {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+func run(ctx context.Context, args []string) error {
 	if len(args) > 0 && args[0] == "write" {
 		return write(ctx)
 	}
@@ -79,7 +69,7 @@ func run(args []string) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	return measure(ctx, s)
+	return compare(ctx, s)
 }
 
 // formats pairs ours with ClickHouse's, and the ratios that are allowed.
@@ -91,7 +81,7 @@ var formats = []struct {
 	{"arrow", "ArrowStream", 1.5, 0},
 }
 
-func measure(ctx context.Context, s settings) error {
+func compare(ctx context.Context, s settings) error {
 	dir, err := os.MkdirTemp("", "adtally-bench-export-*")
 	if err != nil {
 		return err

@@ -18,11 +18,10 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/rs/zerolog"
 
+	"github.com/adtally/adtally/bench/internal/measure"
 	"github.com/adtally/adtally/internal/books"
 	"github.com/adtally/adtally/internal/clickhouse"
-	"github.com/adtally/adtally/internal/dev"
 	"github.com/adtally/adtally/query/closing"
 	"github.com/adtally/adtally/query/export/statement"
 )
@@ -32,40 +31,34 @@ type bench struct {
 	dir    string
 	cfg    clickhouse.Config
 	conn   clickhouse.Conn
-	http   string
-	stop   func()
+	server *measure.ClickHouse
 	vector books.Vector
 }
 
 func start(ctx context.Context, dir string) (*bench, error) {
-	ports, err := dev.FreePorts(2)
+	server, err := measure.StartClickHouse(ctx, dir)
 	if err != nil {
 		return nil, err
 	}
-	server, err := dev.NewClickHouse(dev.ClickHouseConfig{Dir: dir, NativePort: ports[0], HTTPPort: ports[1], Progress: os.Stderr}, zerolog.Nop())
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	ended := make(chan error, 1)
-	go func() { ended <- server.Run(ctx) }()
-	b := &bench{dir: dir, http: "http://127.0.0.1:" + strconv.Itoa(ports[1]), stop: func() {
-		cancel()
-		if err := <-ended; err != nil {
-			fmt.Fprintln(os.Stderr, "bench: server:", err)
-		}
-	}}
+	b := &bench{dir: dir, server: server}
 	writer := server.Writer()
 	b.cfg = clickhouse.Config{
 		Addr: []string{server.NativeAddr()}, Database: "adtally", User: writer.User, Password: writer.Password,
 		DialTimeout: 5 * time.Second, ReadTimeout: 10 * time.Minute, MaxConns: 2,
 	}
-	if err := errors.Join(server.Ready(ctx), clickhouse.Migrate(ctx, b.cfg)); err != nil {
+	if err := clickhouse.Migrate(ctx, b.cfg); err != nil {
 		b.stop()
 		return nil, err
 	}
 	b.conn, err = clickhouse.Open(b.cfg)
 	return b, err
+}
+
+// stop ends the server.
+func (b *bench) stop() {
+	if err := b.server.Stop(); err != nil {
+		fmt.Fprintln(os.Stderr, "bench: server:", err)
+	}
 }
 
 var topic = uuid.MustParse("b0000000-0000-4000-8000-000000000001")
@@ -129,7 +122,7 @@ func (b *bench) theirs(ctx context.Context, format string, query closing.Query) 
 	for name, value := range closing.QuerySettings() {
 		values.Set(name, fmt.Sprint(value))
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, b.http+"/?"+values.Encode(), strings.NewReader(query.SQL+"\nFORMAT "+format))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+b.server.HTTPAddr()+"/?"+values.Encode(), strings.NewReader(query.SQL+"\nFORMAT "+format))
 	if err != nil {
 		return r, err
 	}

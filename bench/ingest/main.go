@@ -12,23 +12,12 @@ package main
 import (
 	"context"
 	"flag"
-	"fmt"
-	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/adtally/adtally/bench/internal/measure"
-	"github.com/adtally/adtally/internal/dev"
 )
 
-func main() {
-	dev.ChildMain()
-	if err := run(os.Args[1:]); err != nil {
-		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
-	}
-}
+func main() { measure.Main(run) }
 
 // settings are the knobs of a comparison.
 type settings struct {
@@ -42,9 +31,7 @@ type settings struct {
 	profile string
 }
 
-func run(args []string) error {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+func run(ctx context.Context, args []string) error {
 	if len(args) > 0 {
 		switch args[0] {
 		case "static":

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -13,6 +12,7 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 	"github.com/rs/zerolog"
 
+	"github.com/adtally/adtally/bench/internal/measure"
 	"github.com/adtally/adtally/internal/access"
 	"github.com/adtally/adtally/internal/clickhouse"
 	"github.com/adtally/adtally/internal/dev"
@@ -23,8 +23,7 @@ import (
 // lab is a ClickHouse with the rows, and report servers on it.
 type lab struct {
 	settings
-	server *dev.ClickHouse
-	http   string
+	server *measure.ClickHouse
 }
 
 // inLab runs work on a server that is started for it.
@@ -36,25 +35,10 @@ func inLab(ctx context.Context, s settings, work func(context.Context, *lab) err
 		}
 		defer os.RemoveAll(l.data)
 	}
-	ports, err := dev.FreePorts(2)
-	if err != nil {
+	if l.server, err = measure.StartClickHouse(ctx, filepath.Join(l.data, "clickhouse")); err != nil {
 		return err
 	}
-	l.http = fmt.Sprintf("http://127.0.0.1:%d", ports[1])
-	l.server, err = dev.NewClickHouse(dev.ClickHouseConfig{Dir: filepath.Join(l.data, "clickhouse"), NativePort: ports[0], HTTPPort: ports[1]}, zerolog.Nop())
-	if err != nil {
-		return err
-	}
-	serving, stop := context.WithCancel(ctx)
-	ended := make(chan error, 1)
-	go func() { ended <- l.server.Run(serving) }()
-	defer func() {
-		stop()
-		err = errors.Join(err, <-ended)
-	}()
-	if err := l.server.Ready(ctx); err != nil {
-		return err
-	}
+	defer func() { err = errors.Join(err, l.server.Stop()) }()
 	return work(ctx, l)
 }
 

@@ -12,21 +12,13 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 	"time"
 
-	"github.com/adtally/adtally/internal/dev"
+	"github.com/adtally/adtally/bench/internal/measure"
 )
 
-func main() {
-	dev.ChildMain()
-	if err := run(os.Args[1:]); err != nil {
-		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
-	}
-}
+func main() { measure.Main(run) }
 
 // settings are the knobs of the comparisons.
 type settings struct {
@@ -53,9 +45,7 @@ var sections = []section{
 	{"growth", growth},
 }
 
-func run(args []string) error {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+func run(ctx context.Context, args []string) error {
 	var s settings
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.IntVar(&s.rounds, "rounds", 5, "rounds")

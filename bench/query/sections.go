@@ -137,7 +137,7 @@ func formats(ctx context.Context, l *lab) error {
 	}
 	own := func(format string) func(context.Context) error {
 		return func(ctx context.Context) error {
-			req, err := http.NewRequestWithContext(ctx, http.MethodPost, l.http+"/?"+params.Encode(), strings.NewReader(last.SQL+" FORMAT "+format))
+			req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+l.server.HTTPAddr()+"/?"+params.Encode(), strings.NewReader(last.SQL+" FORMAT "+format))
 			if err != nil {
 				return err
 			}
