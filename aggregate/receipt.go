@@ -113,13 +113,20 @@ func (r *Receipts) bounds(ctx context.Context, client *kgo.Client, within Stretc
 		return nil, err
 	}
 	adm := kadm.NewClient(client)
-	starts, err := adm.ListOffsetsAfterMilli(ctx, within.Since.Add(-r.Rules.window().Lookback()).UnixMilli(), r.Topic.Name)
-	if err := errors.Join(err, starts.Error()); err != nil {
-		return nil, fmt.Errorf("list offsets by time: %w", err)
+	after := func(t time.Time) (kadm.ListedOffsets, error) {
+		offsets, err := adm.ListOffsetsAfterMilli(ctx, t.UnixMilli(), r.Topic.Name)
+		if err := errors.Join(err, offsets.Error()); err != nil {
+			return nil, fmt.Errorf("list offsets by time: %w", err)
+		}
+		return offsets, nil
 	}
-	ends, err := adm.ListOffsetsAfterMilli(ctx, within.Until.Add(r.Rules.JoinWindow+brokerSkew).UnixMilli(), r.Topic.Name)
-	if err := errors.Join(err, ends.Error()); err != nil {
-		return nil, fmt.Errorf("list offsets by time: %w", err)
+	starts, err := after(within.Since.Add(-r.Rules.window().Lookback()))
+	if err != nil {
+		return nil, err
+	}
+	ends, err := after(within.Until.Add(r.Rules.window().Lookahead()))
+	if err != nil {
+		return nil, err
 	}
 	for partition, log := range bounds {
 		if at, ok := starts.Lookup(r.Topic.Name, partition); ok && at.Offset >= 0 {
@@ -132,9 +139,6 @@ func (r *Receipts) bounds(ctx context.Context, client *kgo.Client, within Stretc
 	}
 	return bounds, nil
 }
-
-// brokerSkew is how far the clocks of brokers may be apart.
-const brokerSkew = 2 * time.Minute
 
 // scan reads a part of the log and keeps the records that hold an id. last is the
 // newest time in it.

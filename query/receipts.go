@@ -3,6 +3,7 @@ package query
 import (
 	"context"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/adtally/adtally/internal/access"
@@ -111,19 +112,13 @@ func receiptAsked(r *http.Request, grant access.Grant, now time.Time) (tenant ac
 	if id := r.PathValue("id"); id == "" || len(id) > maxEventID {
 		return tenant, since, until, badField("id", "invalid_id", "An event id has 1 to 256 bytes.")
 	}
-	since, until = now.AddDate(0, 0, -receiptDays), now
-	if text := values.Get("until"); text != "" {
-		var err error
-		if until, err = time.Parse(time.RFC3339, text); err != nil {
-			return tenant, since, until, badField("until", "invalid_time", "until is when the event arrived at the latest, as 2026-11-20T11:00:00Z.")
-		}
-		since = until.AddDate(0, 0, -receiptDays)
+	until, problem = timeOf(values, "until", now, "until is when the event arrived at the latest, as 2026-11-20T11:00:00Z.")
+	if problem != nil {
+		return tenant, since, until, problem
 	}
-	if text := values.Get("since"); text != "" {
-		var err error
-		if since, err = time.Parse(time.RFC3339, text); err != nil {
-			return tenant, since, until, badField("since", "invalid_time", "since is when the event arrived at the earliest, as 2026-11-20T10:00:00Z.")
-		}
+	since, problem = timeOf(values, "since", until.AddDate(0, 0, -receiptDays), "since is when the event arrived at the earliest, as 2026-11-20T10:00:00Z.")
+	if problem != nil {
+		return tenant, since, until, problem
 	}
 	switch {
 	case since.After(until):
@@ -132,4 +127,17 @@ func receiptAsked(r *http.Request, grant access.Grant, now time.Time) (tenant ac
 		problem = badField("since", "invalid_time", "Receipts go back 31 days; without since, to a day before until.")
 	}
 	return tenant, since, until, problem
+}
+
+// timeOf reads a parameter that is an instant; without it, other counts.
+func timeOf(values url.Values, name string, other time.Time, detail string) (time.Time, *Problem) {
+	text := values.Get(name)
+	if text == "" {
+		return other, nil
+	}
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return t, badField(name, "invalid_time", detail)
+	}
+	return t, nil
 }

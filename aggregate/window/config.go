@@ -78,6 +78,12 @@ func (c Config) Lookback() time.Duration {
 	return time.Duration(millis) * time.Millisecond
 }
 
+// Lookahead is how much of the log behind a record may still decide on it: a click
+// waits for the join window.
+func (c Config) Lookahead() time.Duration {
+	return c.JoinWindow + skewMillis*time.Millisecond
+}
+
 // stepMillis is the grain of the horizon.
 func (c Config) stepMillis() int64 {
 	return (c.Horizon.Milliseconds() + skewMillis + steps - 1) / steps
