@@ -13,6 +13,7 @@ import (
 
 	"github.com/adtally/adtally/aggregate"
 	"github.com/adtally/adtally/aggregate/compact"
+	"github.com/adtally/adtally/aggregate/recount"
 	"github.com/adtally/adtally/internal/access"
 	"github.com/adtally/adtally/internal/clickhouse"
 	"github.com/adtally/adtally/internal/ledger"
@@ -296,7 +297,7 @@ func (c *exportCmd) recount(ctx context.Context, e *env, conn clickhouse.Conn, f
 	if err != nil {
 		return 0, err
 	}
-	again := aggregate.Replay{Rules: c.Aggregate, Topic: topic, Conn: conn, Options: brokers, Since: from.UTC().AddDate(0, 0, -1).Truncate(24 * time.Hour)}
+	again := recount.Replay{Rules: c.Aggregate.Window(), Topic: topic, Conn: conn, Options: brokers, Since: from.UTC().AddDate(0, 0, -1).Truncate(24 * time.Hour)}
 	bar := newProgress(e.stderr)
 	defer bar.end()
 	again.Progress = bar.records

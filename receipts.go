@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/adtally/adtally/aggregate"
+	"github.com/adtally/adtally/aggregate/recount"
 	"github.com/adtally/adtally/internal/access"
 	"github.com/adtally/adtally/internal/clickhouse"
 	"github.com/adtally/adtally/internal/kafka"
@@ -50,8 +51,8 @@ func (l *logReceipts) Find(ctx context.Context, tenant access.Tenant, id string,
 	if err != nil || topic.Lineage == 0 {
 		return nil, err
 	}
-	finder := aggregate.Receipts{Rules: l.rules, Topic: topic, Conn: l.conn, Options: kafkaOptions(l.kafka)}
-	found, err := finder.Find(ctx, l.idKey.Hash(tenant.Advertiser(), []byte(id)), aggregate.Stretch{Since: since, Until: until})
+	finder := recount.Receipts{Rules: l.rules.Window(), Topic: topic, Conn: l.conn, Options: kafkaOptions(l.kafka)}
+	found, err := finder.Find(ctx, l.idKey.Hash(tenant.Advertiser(), []byte(id)), recount.Stretch{Since: since, Until: until})
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +75,7 @@ func (l *logReceipts) Find(ctx context.Context, tenant access.Tenant, id string,
 	return list, nil
 }
 
-func receiptOf(f *aggregate.Receipt) *query.Receipt {
+func receiptOf(f *recount.Receipt) *query.Receipt {
 	ev := f.Event
 	number := func(n uint64) string { return strconv.FormatUint(n, 10) }
 	one := &query.Receipt{

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/adtally/adtally/aggregate"
+	"github.com/adtally/adtally/aggregate/recount"
 	"github.com/adtally/adtally/aggregate/window"
 	"github.com/adtally/adtally/internal/ledger"
 )
@@ -99,7 +100,7 @@ func (c *replayCmd) replay(ctx context.Context, e *env) (_ *replayReport, err er
 	}
 	bar := newProgress(e.stderr)
 	defer bar.end()
-	again := aggregate.Replay{Rules: c.Aggregate, Topic: topic, Conn: conn, Options: brokers, Since: since, Progress: bar.records}
+	again := recount.Replay{Rules: c.Aggregate.Window(), Topic: topic, Conn: conn, Options: brokers, Since: since, Progress: bar.records}
 	report := &replayReport{Topic: topic.Name, OK: true}
 	for id := range int32(topic.Partitions) {
 		if len(c.Partition) > 0 && !slices.Contains(c.Partition, id) {
@@ -114,7 +115,7 @@ func (c *replayCmd) replay(ctx context.Context, e *env) (_ *replayReport, err er
 	return report, nil
 }
 
-func (r *replayReport) add(p *aggregate.Replayed, limit int) {
+func (r *replayReport) add(p *recount.Replayed, limit int) {
 	out := replayPartition{
 		Partition: p.Partition, From: p.From, To: p.To, ReadFrom: p.ReadFrom, CodeVersions: p.Versions,
 		Cells: p.Cells, Differing: len(p.Differences), Differences: []replayCell{},
@@ -127,7 +128,7 @@ func (r *replayReport) add(p *aggregate.Replayed, limit int) {
 	r.OK = r.OK && len(p.Differences) == 0
 }
 
-func cellOf(d *aggregate.Difference) replayCell {
+func cellOf(d *recount.Difference) replayCell {
 	k := d.Key()
 	id := func(n uint64) string { return strconv.FormatUint(n, 10) }
 	figures := func(r *window.Row) replayFigures {

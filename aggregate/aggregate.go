@@ -25,8 +25,8 @@ type Rules struct {
 	MaxTuples   int           `help:"Distinct dimensions of one advertiser in one hour and partition beyond which new ones are booked, and billed, under __other__." default:"100000"`
 }
 
-// window are the rules as the core takes them.
-func (r Rules) window() window.Config {
+// Window is the rules as the core takes them.
+func (r Rules) Window() window.Config {
 	return window.Config{Horizon: r.Horizon, DoubleClick: r.DoubleClick, MaxClicks: r.MaxClicks, JoinWindow: r.JoinWindow, MaxTuples: r.MaxTuples}
 }
 
@@ -52,7 +52,7 @@ type Config struct {
 
 // Validate says which setting cannot be.
 func (c Config) Validate() error {
-	if err := c.window().Validate(); err != nil {
+	if err := c.Window().Validate(); err != nil {
 		return err
 	}
 	switch {
@@ -126,7 +126,7 @@ func (a *Aggregator) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	a.cancel = cancel
-	if need := a.cfg.window().Lookback(); a.topic.Retention > 0 && a.topic.Retention < need {
+	if need := a.cfg.Window().Lookback(); a.topic.Retention > 0 && a.topic.Retention < need {
 		return refuse("topic %s keeps events for %s, but verdicts look back on %s: repeats would be counted again after a restart; raise retention.ms of the topic to that and the longest outage, or lower --aggregate-horizon",
 			a.topic.Name, a.topic.Retention, need)
 	}
@@ -368,7 +368,7 @@ func (a *Aggregator) start(id int32, pos Position, start int64) *partition {
 		usersFrom: pos.LAT - usersAgain.Milliseconds(),
 	}
 	p.told = p.log.Sample(&zerolog.BurstSampler{Burst: 3, Period: 10 * time.Second})
-	p.state = window.NewState(a.cfg.window(), p)
+	p.state = window.NewState(a.cfg.Window(), p)
 	itself := map[string][]int32{a.topic.Name: {id}}
 	p.pause = func() { a.client.PauseFetchPartitions(itself) }
 	p.resume = func() { a.client.ResumeFetchPartitions(itself) }

@@ -92,7 +92,7 @@ func (a *Aggregator) lookBack(ctx context.Context, adm *kadm.Client, starts map[
 	if !known {
 		return nil
 	}
-	since, err := adm.ListOffsetsAfterMilli(ctx, oldest-a.cfg.window().Lookback().Milliseconds(), a.topic.Name)
+	since, err := adm.ListOffsetsAfterMilli(ctx, oldest-a.cfg.Window().Lookback().Milliseconds(), a.topic.Name)
 	if err := errors.Join(err, since.Error()); err != nil {
 		return fmt.Errorf("list offsets by time: %w", err)
 	}
@@ -111,7 +111,7 @@ func (a *Aggregator) lookBack(ctx context.Context, adm *kadm.Client, starts map[
 		// before it may have been too.
 		if log.First > 0 && starts[id] == log.First && log.First < log.End {
 			return refuse("partition %d of %s begins at offset %d, later than the %s that verdicts look back on before offset %d: repeats of what is gone would be counted again; raise retention.ms of the topic, or lower --aggregate-horizon for this start",
-				id, a.topic.Name, log.First, a.cfg.window().Lookback(), pos.Next)
+				id, a.topic.Name, log.First, a.cfg.Window().Lookback(), pos.Next)
 		}
 	}
 	return nil

@@ -243,7 +243,7 @@ func (wk *worker) take(id int32) {
 	pos := wk.ledger.position(id)
 	start := int(pos.Next)
 	if pos.Known {
-		since := pos.LAT - wk.cfg.window().Lookback().Milliseconds()
+		since := pos.LAT - wk.cfg.Window().Lookback().Milliseconds()
 		start = min(start, slices.IndexFunc(wk.log[id], func(r window.Record) bool { return r.LAT >= since }))
 	}
 	wk.fetched[id] = start
@@ -251,7 +251,7 @@ func (wk *worker) take(id int32) {
 		id: id, cfg: wk.cfg, queue: newQueue(), free: make(chan *Span, 2),
 		full: func() {}, pause: func() {}, resume: func() {},
 		users: func(*window.Delta) {}, log: zerolog.Nop(), count: wk.count,
-		state: window.NewState(wk.cfg.window(), silent{}),
+		state: window.NewState(wk.cfg.Window(), silent{}),
 		next:  int64(start), countFrom: pos.Next, usersFrom: pos.LAT,
 	}
 }
@@ -333,3 +333,9 @@ func (wk *worker) seal() {
 		spans = spans[n:]
 	}
 }
+
+// silent is a window.Reporter that tells nobody: the simulation asserts totals.
+type silent struct{}
+
+func (silent) Poison(int, error) {}
+func (silent) Synthetic(int)     {}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -30,4 +31,14 @@ func LogBounds(ctx context.Context, client *kgo.Client, topic string) (map[int32
 		}
 	}
 	return bounds, nil
+}
+
+// OffsetsAfter asks the brokers for the first offset of each partition that was
+// appended at or after a time. A partition without one has its end there.
+func OffsetsAfter(ctx context.Context, client *kgo.Client, topic string, at time.Time) (kadm.ListedOffsets, error) {
+	offsets, err := kadm.NewClient(client).ListOffsetsAfterMilli(ctx, at.UnixMilli(), topic)
+	if err := errors.Join(err, offsets.Error()); err != nil {
+		return nil, fmt.Errorf("list offsets by time: %w", err)
+	}
+	return offsets, nil
 }

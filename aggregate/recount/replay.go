@@ -1,4 +1,4 @@
-package aggregate
+package recount
 
 import (
 	"cmp"
@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/adtally/adtally/aggregate/window"
@@ -24,7 +23,7 @@ import (
 // the ledger. It writes nothing. Its rules must be those that the ledger was
 // counted with.
 type Replay struct {
-	Rules Rules
+	Rules window.Config
 	Topic ledger.Topic
 	Conn  clickhouse.Conn
 	// Options say where the brokers are.
@@ -74,7 +73,7 @@ func (r *Replay) Run(ctx context.Context, partition int32) (Replayed, error) {
 		return out, err
 	}
 	var counted window.Delta
-	state := window.NewState(r.Rules.window(), silent{})
+	state := window.NewState(r.Rules, silent{})
 	err = r.read(ctx, client, partition, out.ReadFrom, out.To, func(recs []*kgo.Record) {
 		batch := make([]window.Record, len(recs))
 		before := 0
@@ -151,9 +150,9 @@ func (r *Replay) lookBack(ctx context.Context, client *kgo.Client, out *Replayed
 	if err := r.read(ctx, client, out.Partition, out.From, out.From+1, func(recs []*kgo.Record) { first = recs[0].Timestamp }); err != nil {
 		return err
 	}
-	since, err := kadm.NewClient(client).ListOffsetsAfterMilli(ctx, first.Add(-r.Rules.window().Lookback()).UnixMilli(), r.Topic.Name)
-	if err := errors.Join(err, since.Error()); err != nil {
-		return fmt.Errorf("list offsets by time: %w", err)
+	since, err := kafka.OffsetsAfter(ctx, client, r.Topic.Name, first.Add(-r.Rules.Lookback()))
+	if err != nil {
+		return err
 	}
 	out.ReadFrom = out.From
 	if back, ok := since.Lookup(r.Topic.Name, out.Partition); ok && back.Offset >= 0 {

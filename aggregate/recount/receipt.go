@@ -1,17 +1,15 @@
-package aggregate
+package recount
 
 import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"slices"
 	"strconv"
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/adtally/adtally/aggregate/window"
@@ -25,7 +23,7 @@ import (
 // the core decide again about the records that share their ids, so it costs
 // nothing while events are counted, and cannot say anything else than the books.
 type Receipts struct {
-	Rules Rules
+	Rules window.Config
 	Topic ledger.Topic
 	Conn  clickhouse.Conn
 	// Options say where the brokers are.
@@ -112,19 +110,11 @@ func (r *Receipts) bounds(ctx context.Context, client *kgo.Client, within Stretc
 	if err != nil {
 		return nil, err
 	}
-	adm := kadm.NewClient(client)
-	after := func(t time.Time) (kadm.ListedOffsets, error) {
-		offsets, err := adm.ListOffsetsAfterMilli(ctx, t.UnixMilli(), r.Topic.Name)
-		if err := errors.Join(err, offsets.Error()); err != nil {
-			return nil, fmt.Errorf("list offsets by time: %w", err)
-		}
-		return offsets, nil
-	}
-	starts, err := after(within.Since.Add(-r.Rules.window().Lookback()))
+	starts, err := kafka.OffsetsAfter(ctx, client, r.Topic.Name, within.Since.Add(-r.Rules.Lookback()))
 	if err != nil {
 		return nil, err
 	}
-	ends, err := after(within.Until.Add(r.Rules.window().Lookahead()))
+	ends, err := kafka.OffsetsAfter(ctx, client, r.Topic.Name, within.Until.Add(r.Rules.Lookahead()))
 	if err != nil {
 		return nil, err
 	}
@@ -204,7 +194,7 @@ func (r *Receipts) judge(ctx context.Context, records []found, id proto.ID, last
 }
 
 func (r *Receipts) fold(records []found, id proto.ID, last time.Time) (list []Receipt) {
-	state := window.NewState(r.Rules.window(), silent{})
+	state := window.NewState(r.Rules, silent{})
 	waiting := []int{} // places in list of clicks that wait for their impression
 	settle := func(d *window.Delta, from int) {
 		var row window.Row
