@@ -18,6 +18,7 @@ import (
 	"github.com/adtally/adtally/ingest/agent"
 	"github.com/adtally/adtally/ingest/consent"
 	"github.com/adtally/adtally/ingest/network"
+	"github.com/adtally/adtally/ingest/produce"
 	"github.com/adtally/adtally/ingest/spool"
 	"github.com/adtally/adtally/ingest/token"
 	"github.com/adtally/adtally/internal/access"
@@ -98,7 +99,7 @@ func newIngest(p *ingestParts) (role, error) {
 	if err != nil {
 		return role{}, err
 	}
-	rejects, err := ingest.NewKafkaRejects(p.kafka.RejectedTopic(), p.log, p.set, kafkaOptions(p.kafka)...)
+	rejects, err := produce.NewRejects(p.kafka.RejectedTopic(), p.log, p.set, kafkaOptions(p.kafka)...)
 	if err != nil {
 		return role{}, err
 	}
@@ -212,8 +213,8 @@ const leastRecords = 16384
 
 // sink returns where events go, and what must run beside it.
 func (p *ingestParts) sink() (ingest.Sink, func(context.Context) error, error) {
-	target := ingest.Topic{Name: p.topic.Name, Partitions: int(p.topic.Partitions), Spread: int(p.kafka.Spread)}
-	direct, err := ingest.NewKafkaSink(p.Ingest.ProduceOptions, target, p.log, p.set, kafkaOptions(p.kafka)...)
+	target := produce.Topic{Name: p.topic.Name, Partitions: int(p.topic.Partitions), Spread: int(p.kafka.Spread)}
+	direct, err := produce.NewKafka(p.Ingest.ProduceOptions, target, p.log, p.set, kafkaOptions(p.kafka)...)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -229,7 +230,7 @@ func (p *ingestParts) sink() (ingest.Sink, func(context.Context) error, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("open spool: %w", err)
 	}
-	durable := ingest.NewDurableSink(direct, disk, p.kafka.SideTopic())
+	durable := produce.NewDurable(direct, disk, p.kafka.SideTopic())
 	return durable, durable.Run, nil
 }
 

@@ -5,6 +5,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/adtally/adtally/ingest/produce"
 	"github.com/adtally/adtally/proto"
 )
 
@@ -150,8 +151,8 @@ func answerBeacon(ctx *fasthttp.RequestCtx, rt route, sc *scratch) {
 	answerPixel(ctx)
 }
 
-func lostBy(out Outcome) lostReason {
-	if out == Late {
+func lostBy(out produce.Outcome) lostReason {
+	if out == produce.Late {
 		return lostLate
 	}
 	return lostRefused

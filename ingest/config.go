@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/adtally/adtally/ingest/produce"
 )
 
 // gunzipFactor bounds what a gzip body may unpack to, as a multiple of MaxBody.
@@ -32,24 +34,16 @@ type Config struct {
 	TenantBurst  int `default:"0" help:"Events of one advertiser at once; 0 is those of two seconds, and a full batch at least."`
 	RejectedRate int `default:"20" help:"Records a second for the rejected topic about what bears no valid signature, and ten times as many about beacons that do; the rest is only counted."`
 
-	MaxHeader      int           `default:"8192" help:"Bytes in one request line with its headers."`
-	MaxConns       int           `default:"20000" help:"Connections at once; each costs about 20 KiB."`
-	MaxConnsPerIP  int           `default:"0" help:"Connections at once from one address; 0 is no limit, as behind a load balancer."`
-	MaxConnReqs    int           `default:"10000" help:"Requests on one connection before it is closed."`
-	ReadTimeout    time.Duration `default:"5s" help:"How long a request may take to arrive."`
-	WriteTimeout   time.Duration `default:"5s" help:"How long an answer may take to leave."`
-	IdleTimeout    time.Duration `default:"75s" help:"How long an idle connection is kept; longer than the load balancer keeps its own."`
-	DrainDelay     time.Duration `default:"0s" help:"How long /readyz says no before the listener closes, for load balancers to notice."`
-	DrainTimeout   time.Duration `default:"20s" help:"How long requests in flight, and then the producer, may take at shutdown."`
-	ProduceOptions ProduceConfig `embed:"" prefix:"produce-"`
-}
-
-// ProduceConfig holds the settings of the Kafka producer.
-type ProduceConfig struct {
-	Linger      time.Duration `default:"2ms" help:"How long events of all requests gather before they go to Kafka together."`
-	Compression string        `default:"none" enum:"none,lz4,snappy,zstd" help:"Compression of record batches: none, lz4, snappy or zstd."`
-	MaxRecords  int           `default:"100000" help:"Records that wait for Kafka at once; more go to the spool, or are refused with 503."`
-	MaxBytes    int           `default:"134217728" help:"Memory for events that wait for Kafka; more go to the spool, or are refused with 503."`
+	MaxHeader      int            `default:"8192" help:"Bytes in one request line with its headers."`
+	MaxConns       int            `default:"20000" help:"Connections at once; each costs about 20 KiB."`
+	MaxConnsPerIP  int            `default:"0" help:"Connections at once from one address; 0 is no limit, as behind a load balancer."`
+	MaxConnReqs    int            `default:"10000" help:"Requests on one connection before it is closed."`
+	ReadTimeout    time.Duration  `default:"5s" help:"How long a request may take to arrive."`
+	WriteTimeout   time.Duration  `default:"5s" help:"How long an answer may take to leave."`
+	IdleTimeout    time.Duration  `default:"75s" help:"How long an idle connection is kept; longer than the load balancer keeps its own."`
+	DrainDelay     time.Duration  `default:"0s" help:"How long /readyz says no before the listener closes, for load balancers to notice."`
+	DrainTimeout   time.Duration  `default:"20s" help:"How long requests in flight, and then the producer, may take at shutdown."`
+	ProduceOptions produce.Config `embed:"" prefix:"produce-"`
 }
 
 // Validate reports the first setting that cannot work.
@@ -110,16 +104,4 @@ func (c *Config) burst() int {
 		return c.TenantBurst
 	}
 	return max(2*c.TenantRate, c.MaxBatch)
-}
-
-// Validate reports the first setting that cannot work.
-func (c *ProduceConfig) Validate() error {
-	if c.Linger < 0 || c.Linger > time.Second {
-		return fmt.Errorf("produce linger is %v, it must be 0 to 1s", c.Linger)
-	}
-	if c.MaxRecords < 1 || c.MaxBytes < 1<<20 {
-		return errors.New("produce max records must be at least 1 and max bytes at least 1 MiB")
-	}
-	_, err := codec(c.Compression)
-	return err
 }

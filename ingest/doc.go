@@ -1,8 +1,8 @@
-// Package ingest takes beacons over HTTP and writes them to the Kafka topic.
+// Package ingest takes beacons over HTTP and has them brought to the Kafka topic.
 //
 // The path of one beacon: serve → route → token.VerifyInto → fill the event →
 // consent, flags, device and place from the request → encode into the batch →
-// the tenant's limit → Sink.Append → Kafka acks every record → 200 or 302.
+// the tenant's limit → Sink.Append (package produce) → 200 or 302.
 //
 // A 2xx (or the 302 of a click) promises that every accepted event is in the
 // topic with acks=all. A request that is not acknowledged in AckTimeout is
@@ -20,7 +20,7 @@
 // flags that were derived from them, and of a user a keyed hash if the signals of
 // consent allow one.
 //
-// Memory: one pooled scratch per request holds the event, its encoding and the
-// Kafka records. The handler and the sink each hold it; whoever lets go last
-// returns it. Nothing of a fasthttp.RequestCtx outlives its handler.
+// Memory: one pooled scratch per request holds the event and its batch. The
+// handler and the sink each hold the batch; whoever lets go last returns both.
+// Nothing of a fasthttp.RequestCtx outlives its handler.
 package ingest

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/adtally/adtally/ingest/network"
+	"github.com/adtally/adtally/ingest/produce"
 	"github.com/adtally/adtally/ingest/token"
 	"github.com/adtally/adtally/proto"
 )
@@ -44,7 +45,7 @@ func startDoctor(t *testing.T) *rig {
 // forbidden is a Rejects that nothing may be put into.
 type forbidden struct{ t *testing.T }
 
-func (f forbidden) Put(r *Rejected) { f.t.Errorf("reported %+v", r) }
+func (f forbidden) Put(r *produce.Rejected) { f.t.Errorf("reported %+v", r) }
 
 func TestDoctorReadsBeacons(t *testing.T) {
 	t.Parallel()

@@ -19,6 +19,7 @@ import (
 
 	"github.com/adtally/adtally/ingest/jsonscan"
 	"github.com/adtally/adtally/ingest/network"
+	"github.com/adtally/adtally/ingest/produce"
 	"github.com/adtally/adtally/ingest/token"
 	"github.com/adtally/adtally/proto"
 )
@@ -197,7 +198,7 @@ type uncounted struct {
 	t testing.TB
 }
 
-func (u uncounted) Append(*Batch, time.Duration) Outcome {
+func (u uncounted) Append(*produce.Batch, time.Duration) produce.Outcome {
 	u.t.Error("something was counted")
-	return Acked
+	return produce.Acked
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/adtally/adtally/ingest/produce"
 	"github.com/adtally/adtally/ingest/token"
 	"github.com/adtally/adtally/proto"
 )
@@ -125,7 +126,7 @@ func startWired(tb testing.TB, cluster *kfake.Cluster, change func(*Config), wir
 	}
 	set := metrics.NewSet()
 	log := zerolog.New(zerolog.NewTestWriter(tb)).Level(zerolog.WarnLevel)
-	sink, err := NewKafkaSink(cfg.ProduceOptions, Topic{Name: testTopic, Partitions: testPartitions, Spread: testSpread},
+	sink, err := produce.NewKafka(cfg.ProduceOptions, produce.Topic{Name: testTopic, Partitions: testPartitions, Spread: testSpread},
 		log, set, kgo.SeedBrokers(cluster.ListenAddrs()...), kgo.RetryBackoffFn(func(int) time.Duration { return 10 * time.Millisecond }))
 	if err != nil {
 		tb.Fatal(err)

@@ -1,17 +1,12 @@
 package ingest
 
 import (
-	"context"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/VictoriaMetrics/metrics"
-	"github.com/rs/zerolog"
-	"github.com/twmb/franz-go/pkg/kfake"
-	"github.com/twmb/franz-go/pkg/kgo"
-
+	"github.com/adtally/adtally/ingest/produce"
 	"github.com/adtally/adtally/proto"
 )
 
@@ -19,10 +14,10 @@ func TestRejectedGoWithTheirReason(t *testing.T) {
 	t.Parallel()
 	k := new(kept)
 	r := startWith(t, nil, func(d *Deps) { d.Rejects = k })
-	f := func(a answer, status int, want ...Rejected) {
+	f := func(a answer, status int, want ...produce.Rejected) {
 		t.Helper()
 		a.want(t, status)
-		var got []Rejected
+		var got []produce.Rejected
 		eventually(t, "the reports", func() bool {
 			got = append(got, k.take()...)
 			return len(got) >= len(want)
@@ -44,21 +39,21 @@ func TestRejectedGoWithTheirReason(t *testing.T) {
 	empty := r.sign(func(tk *proto.Token) { tk.Currency = "usd" })
 	old := strconv.FormatInt(time.Now().Add(-745*time.Hour).UnixMilli(), 10)
 
-	f(r.do("GET", "/i/"+empty, ""), 400, Rejected{Route: "impression", Reason: "bad_token", Field: "token.currency", Advertiser: 1, KeyID: "k1", Body: []byte(empty)})
-	f(r.do("GET", "/c/"+good+"?ts="+old, ""), 302, Rejected{Route: "click", Reason: "too_old", Field: "ts", Advertiser: 1, KeyID: "k1", Body: []byte(good)})
-	f(r.do("GET", "/t/"+good+"?e=x&key=secret", ""), 400, Rejected{Route: "video", Reason: "unknown_type", Field: "e", Advertiser: 1, KeyID: "k1", Body: []byte(good)})
-	f(r.do("GET", "/i/my-Key_42", ""), 400, Rejected{Route: "impression", Reason: "bad_token", Field: "token", Body: []byte("aa-aaa_00")})
+	f(r.do("GET", "/i/"+empty, ""), 400, produce.Rejected{Route: "impression", Reason: "bad_token", Field: "token.currency", Advertiser: 1, KeyID: "k1", Body: []byte(empty)})
+	f(r.do("GET", "/c/"+good+"?ts="+old, ""), 302, produce.Rejected{Route: "click", Reason: "too_old", Field: "ts", Advertiser: 1, KeyID: "k1", Body: []byte(good)})
+	f(r.do("GET", "/t/"+good+"?e=x&key=secret", ""), 400, produce.Rejected{Route: "video", Reason: "unknown_type", Field: "e", Advertiser: 1, KeyID: "k1", Body: []byte(good)})
+	f(r.do("GET", "/i/my-Key_42", ""), 400, produce.Rejected{Route: "impression", Reason: "bad_token", Field: "token", Body: []byte("aa-aaa_00")})
 
 	f(r.post("/e", `[{"token":"`+good+`","type":"click"},{"token":"`+good+`","type":"x","time":1,"email":"a@b"},{"type":"click","id":"7"}]`), 202,
-		Rejected{Route: "client_batch", Reason: "unknown_type", Field: "type", Advertiser: 1, KeyID: "k1", Body: []byte(`{"token":"` + good + `","type":"x","time":1}`)},
-		Rejected{Route: "client_batch", Reason: "missing_field", Field: "token", Body: []byte(`{"type":"click","id":"7"}`)})
+		produce.Rejected{Route: "client_batch", Reason: "unknown_type", Field: "type", Advertiser: 1, KeyID: "k1", Body: []byte(`{"token":"` + good + `","type":"x","time":1}`)},
+		produce.Rejected{Route: "client_batch", Reason: "missing_field", Field: "token", Body: []byte(`{"type":"click","id":"7"}`)})
 
 	f(r.post("/v1/events", `[`+minimal+`,{"type":"click","id":"a\"b","advertiser_id":9,"campaign_id":{"x":[1]},"user_id":"me","ip":"192.0.2.1","user_agent":"x","gdpr_consent":"C","gpp":"D","gpp_sid":[7],"os":null,"mail":"m"},"me@home.example"]`), 202,
-		Rejected{Route: "server_batch", Reason: "bad_value", Field: "campaign_id", Advertiser: 9, Body: []byte(`{"type":"click","id":"a\"b","advertiser_id":9,"campaign_id":"…","os":null,"gpp_sid":"…"}`)},
-		Rejected{Route: "server_batch", Reason: "bad_value"})
+		produce.Rejected{Route: "server_batch", Reason: "bad_value", Field: "campaign_id", Advertiser: 9, Body: []byte(`{"type":"click","id":"a\"b","advertiser_id":9,"campaign_id":"…","os":null,"gpp_sid":"…"}`)},
+		produce.Rejected{Route: "server_batch", Reason: "bad_value"})
 	f(r.post("/v1/events", `[{"type":"click","ip":"192.0.2.1","user_id":"Zoë-12",]`), 400,
-		Rejected{Route: "server_batch", Reason: "bad_json", Body: []byte(`[{"type":"aaaaa","ip":"000.0.0.0","user_id":"aaaa-00",]`)})
-	f(r.do("POST", "/v1/events", "not gzip", "Authorization: Bearer all", "Content-Encoding: gzip"), 400, Rejected{Route: "server_batch", Reason: "bad_encoding"})
+		produce.Rejected{Route: "server_batch", Reason: "bad_json", Body: []byte(`[{"type":"aaaaa","ip":"000.0.0.0","user_id":"aaaa-00",]`)})
+	f(r.do("POST", "/v1/events", "not gzip", "Authorization: Bearer all", "Content-Encoding: gzip"), 400, produce.Rejected{Route: "server_batch", Reason: "bad_encoding"})
 
 	// Nobody vouches for a request without a key, and HEAD counts nothing.
 	f(r.do("POST", "/v1/events?key=all", "["), 401)
@@ -119,63 +114,5 @@ func TestFloodDoesNotFillTheRejectedTopic(t *testing.T) {
 	r.post("/v1/events", "["+strings.Repeat("{},", 99)+"{}]").want(t, 202)
 	if n := len(k.take()); n != 100 {
 		t.Errorf("%d reports of 100 authentic events", n)
-	}
-}
-
-func TestKafkaRejects(t *testing.T) {
-	t.Parallel()
-	const topic = "events-rejected"
-	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(1, topic))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(cluster.Close)
-	seeds := kgo.SeedBrokers(cluster.ListenAddrs()...)
-	set := metrics.NewSet()
-	k, err := NewKafkaRejects(topic, zerolog.Nop(), set, seeds)
-	if err != nil {
-		t.Fatal(err)
-	}
-	at := time.UnixMicro(1_795_168_800_000_001)
-	body := []byte("{\"id\":\"\xff\"}")
-	k.Put(&Rejected{Received: at, Route: "server_batch", Reason: "bad_value", Field: "id", Detail: "too long", Advertiser: 1<<64 - 1, KeyID: "k1", Body: body})
-	body[0] = 'x' // it is not kept
-	ctx, stop := context.WithCancel(context.Background())
-	stop()
-	if err := k.Run(ctx); err != nil {
-		t.Fatal(err)
-	}
-	want := rejectedRecord{
-		Received: at.UTC(), Route: "server_batch", Reason: "bad_value", Field: "id", Detail: "too long",
-		Advertiser: "18446744073709551615", KeyID: "k1", Body: "{\"id\":\"\ufffd\"}",
-	}
-	if got := rejectedRecords(t, topic, 1, seeds)[0]; got != want {
-		t.Errorf("got  %+v\nwant %+v", got, want)
-	}
-	if n := k.sent.Get(); n != 1 {
-		t.Errorf("%d sent", n)
-	}
-}
-
-// TestRejectsNeverBlock fills the buffer while the brokers are away.
-func TestRejectsNeverBlock(t *testing.T) {
-	t.Parallel()
-	k, err := NewKafkaRejects("x", zerolog.Nop(), metrics.NewSet(), kgo.SeedBrokers("127.0.0.1:1"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	began := time.Now()
-	for range maxRejectRecords + 100 {
-		k.Put(&Rejected{Reason: "bad_value", Body: []byte("{}")})
-	}
-	if took := time.Since(began); took > 5*time.Second {
-		t.Errorf("took %v", took)
-	}
-	eventually(t, "overflow is counted", func() bool { return k.dropped.Get() == 100 })
-	ctx, stop := context.WithCancel(context.Background())
-	stop()
-	began = time.Now()
-	if err := k.Run(ctx); err != nil || time.Since(began) > 10*time.Second {
-		t.Errorf("ended after %v with %v", time.Since(began), err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/adtally/adtally/ingest/jsonscan"
+	"github.com/adtally/adtally/ingest/produce"
 )
 
 // maxReported is how much of a body goes to the rejected topic, in bytes.
@@ -58,7 +59,7 @@ func (s *Server) reportBeacon(rt route, sc *scratch, text []byte, bad rejection)
 	if !s.reports(bad.voucher()) {
 		return
 	}
-	r := Rejected{Received: time.Now(), Route: routeNames[rt], Reason: string(bad.reason), Field: bad.field, Detail: bad.detail, Body: text}
+	r := produce.Rejected{Received: time.Now(), Route: routeNames[rt], Reason: string(bad.reason), Field: bad.field, Detail: bad.detail, Body: text}
 	if bad.unsigned {
 		// It may be anything, such as a link with a key in it.
 		r.Body = appendShape(nil, clip(text, maxReported))
@@ -80,7 +81,7 @@ func (s *Server) reportEvents(rt route, r *reader, now time.Time) {
 			continue
 		}
 		r.out = appendKnown(r.out[:0], bad.text)
-		s.deps.Rejects.Put(&Rejected{
+		s.deps.Rejects.Put(&produce.Rejected{
 			Received: now, Route: routeNames[rt], Reason: string(bad.reason), Field: bad.field, Detail: bad.detail,
 			Advertiser: bad.advertiser, KeyID: bad.keyID, Body: r.out,
 		})
@@ -98,7 +99,7 @@ func (s *Server) reportBody(rt route, code, detail string, body []byte, fault in
 		return
 	}
 	end := min(fault+maxReported/8, len(body))
-	s.deps.Rejects.Put(&Rejected{
+	s.deps.Rejects.Put(&produce.Rejected{
 		Received: time.Now(), Route: routeNames[rt], Reason: code, Detail: detail,
 		Body: appendShape(nil, body[max(0, end-maxReported):end]),
 	})

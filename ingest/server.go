@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"github.com/VictoriaMetrics/metrics"
 	"github.com/rs/zerolog"
@@ -15,7 +16,9 @@ import (
 
 	"github.com/adtally/adtally/ingest/consent"
 	"github.com/adtally/adtally/ingest/network"
+	"github.com/adtally/adtally/ingest/produce"
 	"github.com/adtally/adtally/ingest/token"
+	"github.com/adtally/adtally/internal/ops"
 	"github.com/adtally/adtally/proto"
 )
 
@@ -34,6 +37,28 @@ type Keys interface {
 
 // ErrUnknownKey says that there is no such key, or that it is revoked.
 var ErrUnknownKey = errors.New("unknown API key")
+
+// Sink brings batches to where they are durable. Its methods may be called
+// concurrently.
+type Sink interface {
+	// Partition returns the partition that e belongs to.
+	Partition(e *proto.Event) int32
+	// Append writes b and waits for its outcome, at most wait. After
+	// produce.Late the sink holds b until the outcome is there.
+	Append(b *produce.Batch, wait time.Duration) produce.Outcome
+	// Ready reports why batches would not be acked at present, or nil.
+	Ready() error
+	// Close waits for the batches that are still under way, until ctx is done,
+	// and ends the sink. Its error says what was left.
+	Close(ctx context.Context) error
+}
+
+// Rejects keeps what was rejected, so that people can see what they lose and
+// why. It is best effort.
+type Rejects interface {
+	// Put takes r, of which it keeps nothing. It never blocks.
+	Put(r *produce.Rejected)
+}
 
 // Deps is what a Server works with.
 type Deps struct {
@@ -102,7 +127,7 @@ func New(cfg Config, deps Deps) (*Server, error) {
 		ids:     &deps.IDKey,
 		limits:  limits{maxAge: cfg.MaxEventAge.Microseconds(), future: cfg.FutureBound.Microseconds()},
 		trusted: trusted,
-		log:     sampled(deps.Log),
+		log:     ops.Sampled(deps.Log),
 		script:  newPageScript(),
 	}
 	if cfg.TenantRate > 0 {
@@ -113,11 +138,6 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	s.batches.New = func() any { return newScratch(&s.batches) }
 	s.readers.New = func() any { return new(reader) }
 	return s, nil
-}
-
-// sampled lets a few messages of what may happen with every request through.
-func sampled(log zerolog.Logger) zerolog.Logger {
-	return log.Sample(&zerolog.BurstSampler{Burst: 5, Period: 10 * time.Second})
 }
 
 // Ready reports why beacons cannot be accepted at present, or nil.
@@ -222,7 +242,7 @@ func clipLog(text string) string { return string(clip([]byte(text), maxLogged)) 
 
 // scratch is the memory of one request until its events are settled.
 type scratch struct {
-	batch   Batch
+	batch   *produce.Batch
 	token   proto.Token
 	event   proto.Event
 	payload []byte // that the texts of token point into
@@ -236,7 +256,7 @@ type scratch struct {
 
 func newScratch(home *sync.Pool) *scratch {
 	sc := new(scratch)
-	sc.batch.free = func() { home.Put(sc) }
+	sc.batch = produce.NewBatch(int(unsafe.Sizeof(*sc)), func() { home.Put(sc) })
 	return sc
 }
 
@@ -246,18 +266,18 @@ func acquire(pool *sync.Pool) *scratch {
 	if !ok {
 		panic("BUG: foreign value in the pool of scratches")
 	}
-	sc.batch.reset()
+	sc.batch.Reset()
 	sc.tally = tally{}
 	sc.charges = sc.charges[:0]
 	return sc
 }
 
 // append brings what sc holds to the sink and counts it when it is acked.
-func (s *Server) append(sc *scratch) Outcome {
+func (s *Server) append(sc *scratch) produce.Outcome {
 	if sc.batch.Len() == 0 {
-		return Acked
+		return produce.Acked
 	}
-	out := s.deps.Sink.Append(&sc.batch, s.cfg.AckTimeout)
+	out := s.deps.Sink.Append(sc.batch, s.cfg.AckTimeout)
 	if out.Durable() {
 		s.metrics.events(&sc.tally)
 	}
@@ -266,7 +286,7 @@ func (s *Server) append(sc *scratch) Outcome {
 
 // add encodes the event of sc.
 func (s *Server) add(sc *scratch) {
-	sc.batch.add(&sc.event, s.deps.Sink.Partition(&sc.event))
+	sc.batch.Add(&sc.event, s.deps.Sink.Partition(&sc.event))
 	sc.tally.add(&sc.event)
 	if s.tenants != nil {
 		sc.charge(sc.event.AdvertiserId)

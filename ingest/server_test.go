@@ -16,6 +16,7 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 	"github.com/rs/zerolog"
 
+	"github.com/adtally/adtally/ingest/produce"
 	"github.com/adtally/adtally/ingest/token"
 	"github.com/adtally/adtally/proto"
 )
@@ -363,7 +364,7 @@ func TestNewRefuses(t *testing.T) {
 // discard is a Sink that acks at once and keeps nothing.
 type discard struct{}
 
-func (discard) Partition(*proto.Event) int32         { return 0 }
-func (discard) Append(*Batch, time.Duration) Outcome { return Acked }
-func (discard) Ready() error                         { return nil }
-func (discard) Close(context.Context) error          { return nil }
+func (discard) Partition(*proto.Event) int32                         { return 0 }
+func (discard) Append(*produce.Batch, time.Duration) produce.Outcome { return produce.Acked }
+func (discard) Ready() error                                         { return nil }
+func (discard) Close(context.Context) error                          { return nil }

@@ -3,18 +3,14 @@ package ingest
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
-
-	"github.com/adtally/adtally/proto"
 )
 
 // gate holds produce requests back until it is opened.
@@ -130,45 +126,6 @@ func TestDeadlineLeavesTheProduceRunning(t *testing.T) {
 	r.events(n) // decodes all: the late records were not overwritten
 }
 
-func TestProduceFaults(t *testing.T) {
-	t.Parallel()
-	f := func(err *kerr.Error, status, atLeast int) {
-		t.Helper()
-		r := start(t, func(c *Config) { c.AckTimeout = 10 * time.Second })
-		h := r.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: err, Count: 3})
-		r.post("/v1/events", "["+minimal+","+minimal+"]").want(t, status)
-		if h.Hits() < 1 {
-			t.Errorf("%v: the fault was not met", err)
-		}
-		if n := r.stored(); n < atLeast {
-			t.Errorf("%v: %d records, want at least %d", err, n, atLeast)
-		}
-	}
-	// What may pass is tried until it does, however often.
-	f(kerr.RequestTimedOut, 202, 2)
-	f(kerr.NotEnoughReplicas, 202, 2)
-	f(kerr.NotEnoughReplicasAfterAppend, 202, 2)
-	f(kerr.NotLeaderForPartition, 202, 2)
-	f(kerr.UnknownTopicOrPartition, 202, 2)
-	// What never passes is not claimed.
-	f(kerr.TopicAuthorizationFailed, 503, 0)
-	f(kerr.InvalidRecord, 503, 0)
-}
-
-func TestRetriedRecordsCountOnce(t *testing.T) {
-	t.Parallel()
-	r := start(t, func(c *Config) { c.AckTimeout = 10 * time.Second })
-	// The broker writes and says that it did not: the retry is the same batch
-	// of an idempotent producer.
-	r.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.RequestTimedOut, Count: 5})
-	for range 10 {
-		r.post("/v1/events", "["+minimal+"]").want(t, 202)
-	}
-	if n := r.stored(); n != 10 {
-		t.Errorf("%d records, want 10", n)
-	}
-}
-
 func TestFullBufferRefuses(t *testing.T) {
 	t.Parallel()
 	r := start(t, func(c *Config) {
@@ -198,24 +155,6 @@ func TestFullBufferRefuses(t *testing.T) {
 	warm(r)
 }
 
-func TestMemoryBoundRefuses(t *testing.T) {
-	t.Parallel()
-	r := start(t, func(c *Config) {
-		c.AckTimeout = 5 * time.Millisecond
-		c.ProduceOptions.MaxBytes = 1 << 20
-	})
-	g := holdProduce(r.cluster)
-	body := "[" + strings.Repeat(minimal+",", 199) + minimal + "]"
-	for r.metric(`adtally_ingest_produced_events_total{outcome="refused"}`) == "0" {
-		r.post("/v1/events", body).want(t, 503)
-	}
-	if n := r.metric("adtally_ingest_produce_pending_bytes"); len(n) > 7 {
-		t.Errorf("%s bytes pending, the bound is 1 MiB", n)
-	}
-	close(g.open)
-	eventually(t, "room", func() bool { return r.metric("adtally_ingest_produce_pending_bytes") == "0" })
-}
-
 func TestBrokersGone(t *testing.T) {
 	t.Parallel()
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(testPartitions, testTopic))
@@ -236,42 +175,4 @@ func TestBrokersGone(t *testing.T) {
 	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "2 events unacknowledged") {
 		t.Errorf("Run: %v", err)
 	}
-}
-
-// TestOnePartitionWithoutLeader keeps the others at work, and apart from it.
-func TestOnePartitionWithoutLeader(t *testing.T) {
-	t.Parallel()
-	r := start(t, func(c *Config) { c.AckTimeout = 5 * time.Second })
-	event := func(campaign uint64) string {
-		return fmt.Sprintf(`[{"type":"impression","id":"x","advertiser_id":1,"campaign_id":%d}]`, campaign)
-	}
-	lane := func(campaign uint64) int32 {
-		e := &proto.Event{CampaignId: campaign}
-		e.SetEventID(hash(1, "x"))
-		e.SetImpressionID(hash(1, "x"))
-		return proto.Partition(e, testSpread, testPartitions)
-	}
-	stuck, good := uint64(1), uint64(2)
-	for lane(good) == lane(stuck) {
-		good++
-	}
-	r.post("/v1/events", event(good)).want(t, 202)
-	h := r.cluster.Fault(kfake.Fault{
-		Keys: []kmsg.Key{kmsg.Produce}, Topic: testTopic, Partitions: []int32{lane(stuck)},
-		Err: kerr.NotLeaderForPartition, Count: -1,
-	})
-	r.post("/v1/events", event(stuck)).want(t, 503)
-	sink := r.server.deps.Sink.(*KafkaSink)
-	for range 20 {
-		r.post("/v1/events", event(good)).want(t, 202)
-	}
-	if !sink.lanes[lane(stuck)].behind() || sink.lanes[lane(good)].behind() {
-		t.Errorf("behind: %v and %v", sink.lanes[lane(stuck)].behind(), sink.lanes[lane(good)].behind())
-	}
-	if err := r.server.Ready(); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("(partition %d)", lane(stuck))) {
-		t.Errorf("ready: %v", err)
-	}
-	h.Remove()
-	eventually(t, "the late event is stored", func() bool { return r.stored() == 22 })
-	eventually(t, "readiness", func() bool { return r.server.Ready() == nil })
 }

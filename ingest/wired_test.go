@@ -2,24 +2,22 @@ package ingest
 
 import (
 	"bytes"
-	"context"
-	"encoding/json"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/maxmind/mmdbwriter"
 	"github.com/maxmind/mmdbwriter/mmdbtype"
-	"github.com/twmb/franz-go/pkg/kgo"
 	"go4.org/netipx"
 
 	"github.com/adtally/adtally/ingest/agent"
 	"github.com/adtally/adtally/ingest/consent"
 	"github.com/adtally/adtally/ingest/network"
+
+	"github.com/adtally/adtally/ingest/produce"
 )
 
 // Consent strings of the tests of prebid/go-gdpr and prebid/go-gpp.
@@ -111,11 +109,11 @@ func placesFile(tb testing.TB) string {
 // kept is a Rejects that keeps copies of what it is given.
 type kept struct {
 	mu  sync.Mutex
-	all []Rejected
+	all []produce.Rejected
 }
 
 // Put implements Rejects.
-func (k *kept) Put(r *Rejected) {
+func (k *kept) Put(r *produce.Rejected) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	c := *r
@@ -124,36 +122,10 @@ func (k *kept) Put(r *Rejected) {
 }
 
 // take returns what was given since it was last called.
-func (k *kept) take() []Rejected {
+func (k *kept) take() []produce.Rejected {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	all := k.all
 	k.all = nil
 	return all
-}
-
-// rejectedRecords reads n records of the rejected topic.
-func rejectedRecords(tb testing.TB, topic string, n int, opts ...kgo.Opt) (out []rejectedRecord) {
-	tb.Helper()
-	cl, err := kgo.NewClient(append(opts, kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))...)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer cl.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	defer cancel()
-	for len(out) < n {
-		fetches := cl.PollFetches(ctx)
-		if err := fetches.Err(); err != nil {
-			tb.Fatal(err)
-		}
-		fetches.EachRecord(func(rec *kgo.Record) {
-			var r rejectedRecord
-			if err := json.Unmarshal(rec.Value, &r); err != nil {
-				tb.Fatal(err)
-			}
-			out = append(out, r)
-		})
-	}
-	return out
 }

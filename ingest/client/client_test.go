@@ -23,6 +23,7 @@ import (
 
 	"github.com/adtally/adtally/ingest"
 	"github.com/adtally/adtally/ingest/client"
+	"github.com/adtally/adtally/ingest/produce"
 	"github.com/adtally/adtally/ingest/token"
 	"github.com/adtally/adtally/proto"
 )
@@ -56,7 +57,7 @@ func startServer() (*server, error) {
 		return nil, err
 	}
 	set := metrics.NewSet()
-	sink, err := ingest.NewKafkaSink(cfg.ProduceOptions, ingest.Topic{Name: "events", Partitions: 2, Spread: 1}, zerolog.Nop(), set, kgo.SeedBrokers(cluster.ListenAddrs()...))
+	sink, err := produce.NewKafka(cfg.ProduceOptions, produce.Topic{Name: "events", Partitions: 2, Spread: 1}, zerolog.Nop(), set, kgo.SeedBrokers(cluster.ListenAddrs()...))
 	if err != nil {
 		return nil, err
 	}

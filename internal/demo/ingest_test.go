@@ -13,6 +13,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/adtally/adtally/ingest"
+	"github.com/adtally/adtally/ingest/produce"
 	"github.com/adtally/adtally/ingest/token"
 	"github.com/adtally/adtally/proto"
 )
@@ -44,10 +45,10 @@ func startIngest(t *testing.T, ring *token.Keyring) (string, *kgo.Client) {
 		PathPrefix: "/p/", AckTimeout: 5 * time.Second, MaxBatch: 200, MaxBody: 128 << 10, MaxEventAge: 31 * 24 * time.Hour,
 		FutureBound: 5 * time.Minute, MaxHeader: 8 << 10, MaxConns: 1000, MaxConnReqs: 10_000,
 		ReadTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second, IdleTimeout: time.Minute, DrainTimeout: 5 * time.Second,
-		ProduceOptions: ingest.ProduceConfig{Linger: time.Millisecond, Compression: "none", MaxRecords: 100_000, MaxBytes: 128 << 20},
+		ProduceOptions: produce.Config{Linger: time.Millisecond, Compression: "none", MaxRecords: 100_000, MaxBytes: 128 << 20},
 	}
 	set := metrics.NewSet()
-	sink, err := ingest.NewKafkaSink(cfg.ProduceOptions, ingest.Topic{Name: topic, Partitions: partitions, Spread: 4}, zerolog.Nop(), set, seeds)
+	sink, err := produce.NewKafka(cfg.ProduceOptions, produce.Topic{Name: topic, Partitions: partitions, Spread: 4}, zerolog.Nop(), set, seeds)
 	if err != nil {
 		t.Fatal(err)
 	}

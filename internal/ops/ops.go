@@ -40,6 +40,12 @@ func NewLogger(cfg LogConfig, w io.Writer) (zerolog.Logger, error) {
 	return zerolog.New(w).Level(level).With().Timestamp().Logger(), nil
 }
 
+// Sampled returns a logger that lets a few messages through of what may happen
+// with every request; it must be counted as well.
+func Sampled(log zerolog.Logger) zerolog.Logger {
+	return log.Sample(&zerolog.BurstSampler{Burst: 5, Period: 10 * time.Second})
+}
+
 // Check tells whether a part of the process can do its work; the error says
 // what it waits for.
 type Check func() error

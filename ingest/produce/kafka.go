@@ -1,4 +1,4 @@
-package ingest
+package produce
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/adtally/adtally/internal/ops"
 	"github.com/adtally/adtally/proto"
 )
 
@@ -33,21 +34,6 @@ const (
 // Durable reports whether a request may be answered with success.
 func (o Outcome) Durable() bool { return o == Acked || o == Spooled }
 
-// Sink brings batches to where they are durable. Its methods may be called
-// concurrently.
-type Sink interface {
-	// Partition returns the partition that e belongs to.
-	Partition(e *proto.Event) int32
-	// Append writes b and waits for its outcome, at most wait. After Late the
-	// sink holds b until the outcome is there.
-	Append(b *Batch, wait time.Duration) Outcome
-	// Ready reports why batches would not be acked at present, or nil.
-	Ready() error
-	// Close waits for the batches that are still under way, until ctx is done,
-	// and ends the sink. Its error says what was left.
-	Close(ctx context.Context) error
-}
-
 // metadataMinAge is how soon the producer asks again who leads a partition.
 // With the default of 5 s every change of a leader would cost that long.
 const metadataMinAge = 100 * time.Millisecond
@@ -60,15 +46,15 @@ type Topic struct {
 	Spread     int
 }
 
-// KafkaSink is the Sink that produces to a Kafka topic. A record is never given
+// Kafka is the Sink that produces to a Kafka topic. A record is never given
 // up: no delivery timeout, no retry limit, and the contexts of records do not
 // end, because a record that was sent once cannot be taken back.
-type KafkaSink struct {
+type Kafka struct {
 	client  *kgo.Client
 	topic   Topic
-	cfg     ProduceConfig
+	cfg     Config
 	log     zerolog.Logger // sampled: what goes wrong per event is counted always
-	metrics *sinkMetrics
+	metrics *kafkaMetrics
 	rounds  *rounds
 	lanes   []lane // by partition
 
@@ -102,9 +88,9 @@ func (l *lane) recovered() {
 	}
 }
 
-// NewKafkaSink returns a sink for the topic, which must exist. The options say
+// NewKafka returns a sink for the topic, which must exist. The options say
 // how to reach the brokers. It connects with the first event.
-func NewKafkaSink(cfg ProduceConfig, topic Topic, log zerolog.Logger, set *metrics.Set, opts ...kgo.Opt) (*KafkaSink, error) {
+func NewKafka(cfg Config, topic Topic, log zerolog.Logger, set *metrics.Set, opts ...kgo.Opt) (*Kafka, error) {
 	if topic.Name == "" || topic.Partitions < 1 || topic.Spread < 1 {
 		return nil, fmt.Errorf("topic %q with %d partitions, spread %d: all three are needed", topic.Name, topic.Partitions, topic.Spread)
 	}
@@ -115,9 +101,9 @@ func NewKafkaSink(cfg ProduceConfig, topic Topic, log zerolog.Logger, set *metri
 	if err != nil {
 		return nil, err
 	}
-	k := &KafkaSink{topic: topic, cfg: cfg, log: sampled(log), lanes: make([]lane, topic.Partitions)}
+	k := &Kafka{topic: topic, cfg: cfg, log: ops.Sampled(log), lanes: make([]lane, topic.Partitions)}
 	k.rounds = newRounds(k, cfg.Linger)
-	k.metrics = newSinkMetrics(set, k)
+	k.metrics = newKafkaMetrics(set, k)
 	all := append(append([]kgo.Opt(nil), opts...),
 		kgo.DefaultProduceTopic(topic.Name),
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
@@ -140,13 +126,13 @@ func NewKafkaSink(cfg ProduceConfig, topic Topic, log zerolog.Logger, set *metri
 }
 
 // Partition returns the partition of e in the topic.
-func (k *KafkaSink) Partition(e *proto.Event) int32 {
+func (k *Kafka) Partition(e *proto.Event) int32 {
 	return proto.Partition(e, uint32(k.topic.Spread), uint32(k.topic.Partitions))
 }
 
 // Append produces the events of b. It takes all of them or none: a batch that
 // would not fit is refused before its first record.
-func (k *KafkaSink) Append(b *Batch, wait time.Duration) Outcome {
+func (k *Kafka) Append(b *Batch, wait time.Duration) Outcome {
 	start := time.Now()
 	f := &b.flight
 	f.prepare(b)
@@ -175,14 +161,14 @@ func (k *KafkaSink) Append(b *Batch, wait time.Duration) Outcome {
 
 // late marks the partitions of b. Those that are not the cause are acked again
 // at once.
-func (k *KafkaSink) late(b *Batch, since time.Time) {
+func (k *Kafka) late(b *Batch, since time.Time) {
 	for i := range b.Len() {
 		k.lanes[b.Partition(i)].lateSince.CompareAndSwap(0, since.UnixNano())
 	}
 }
 
 // Ready reports the first partition that misses deadlines.
-func (k *KafkaSink) Ready() error {
+func (k *Kafka) Ready() error {
 	for i := range k.lanes {
 		if l := &k.lanes[i]; l.behind() {
 			since := time.Unix(0, l.lateSince.Load()).UTC()
@@ -193,7 +179,7 @@ func (k *KafkaSink) Ready() error {
 }
 
 // behind reports that one of the partitions of b misses deadlines.
-func (k *KafkaSink) behind(b *Batch) bool {
+func (k *Kafka) behind(b *Batch) bool {
 	for i := range b.Len() {
 		if k.lanes[b.Partition(i)].behind() {
 			return true
@@ -203,7 +189,7 @@ func (k *KafkaSink) behind(b *Batch) bool {
 }
 
 // Close flushes the producer and closes it.
-func (k *KafkaSink) Close(ctx context.Context) error {
+func (k *Kafka) Close(ctx context.Context) error {
 	err := k.flush(ctx)
 	left := k.records.Load()
 	k.client.Close()
@@ -214,13 +200,13 @@ func (k *KafkaSink) Close(ctx context.Context) error {
 }
 
 // flush sends everything and waits for the acks.
-func (k *KafkaSink) flush(ctx context.Context) error {
+func (k *Kafka) flush(ctx context.Context) error {
 	k.rounds.flush()
 	return k.client.Flush(ctx)
 }
 
 // admit counts a batch in if there is room for it.
-func (k *KafkaSink) admit(records, bytes int64) bool {
+func (k *Kafka) admit(records, bytes int64) bool {
 	fits := k.records.Add(records) <= int64(k.cfg.MaxRecords)
 	fits = k.bytes.Add(bytes) <= int64(k.cfg.MaxBytes) && fits
 	if !fits {
@@ -231,26 +217,11 @@ func (k *KafkaSink) admit(records, bytes int64) bool {
 }
 
 // fault counts a record that will not be written.
-func (k *KafkaSink) fault(err error) {
+func (k *Kafka) fault(err error) {
 	if errors.Is(err, kgo.ErrMaxBuffered) {
 		k.metrics.refusals.Inc()
 		return
 	}
 	k.metrics.failures.Inc()
 	k.log.Error().Err(err).Msg("kafka refused an event")
-}
-
-func codec(name string) (kgo.CompressionCodec, error) {
-	switch name {
-	case "none":
-		return kgo.NoCompression(), nil
-	case "lz4":
-		return kgo.Lz4Compression(), nil
-	case "snappy":
-		return kgo.SnappyCompression(), nil
-	case "zstd":
-		return kgo.ZstdCompression(), nil
-	default:
-		return kgo.CompressionCodec{}, errors.New("compression must be none, lz4, snappy or zstd")
-	}
 }

@@ -1,15 +1,14 @@
-package ingest
+package produce
 
 import (
 	"sync/atomic"
-	"unsafe"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
 // flight is the sink's part of a batch: its records and who waits for them.
 type flight struct {
-	sink    *KafkaSink
+	sink    *Kafka
 	round   *round
 	records []kgo.Record
 	bytes   int64
@@ -40,8 +39,7 @@ func (f *flight) prepare(b *Batch) {
 	f.records = f.records[:n]
 	f.left.Store(int32(n))
 	f.failed.Store(false)
-	f.bytes = int64(unsafe.Sizeof(scratch{})) + int64(cap(b.data)) +
-		int64(cap(b.spans))*int64(unsafe.Sizeof(span{})) + int64(cap(f.records))*int64(unsafe.Sizeof(kgo.Record{}))
+	f.bytes = b.memory()
 }
 
 // depart begins a turn and returns it. From here on f belongs to the promises

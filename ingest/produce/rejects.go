@@ -1,4 +1,4 @@
-package ingest
+package produce
 
 import (
 	"context"
@@ -11,6 +11,8 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 	"github.com/rs/zerolog"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/adtally/adtally/internal/ops"
 )
 
 // Rejected is an event that was not counted, or a body that could not be read.
@@ -29,13 +31,6 @@ type Rejected struct {
 	Body []byte
 }
 
-// Rejects keeps what was rejected, so that people can see what they lose and
-// why. It is best effort.
-type Rejects interface {
-	// Put takes r, of which it keeps nothing. It never blocks.
-	Put(r *Rejected)
-}
-
 // Bounds of what waits for Kafka at once; more is dropped and counted.
 const (
 	maxRejectRecords = 4096
@@ -45,18 +40,18 @@ const (
 	rejectFlush      = 3 * time.Second  // of all of them, at shutdown
 )
 
-// KafkaRejects is the Rejects that writes JSON records to a topic, through a
+// Rejects is the Rejects that writes JSON records to a topic, through a
 // producer of its own: what is rejected never stands in the way of what counts.
-type KafkaRejects struct {
+type Rejects struct {
 	client *kgo.Client
 	log    zerolog.Logger
 
 	sent, dropped, failed *metrics.Counter
 }
 
-// NewKafkaRejects returns a KafkaRejects for a topic, which must exist. The
+// NewRejects returns a Rejects for a topic, which must exist. The
 // options say where the brokers are.
-func NewKafkaRejects(topic string, log zerolog.Logger, set *metrics.Set, opts ...kgo.Opt) (*KafkaRejects, error) {
+func NewRejects(topic string, log zerolog.Logger, set *metrics.Set, opts ...kgo.Opt) (*Rejects, error) {
 	all := append(append([]kgo.Opt(nil), opts...),
 		kgo.DefaultProduceTopic(topic),
 		kgo.MaxBufferedRecords(maxRejectRecords),
@@ -71,8 +66,8 @@ func NewKafkaRejects(topic string, log zerolog.Logger, set *metrics.Set, opts ..
 	counter := func(outcome string) *metrics.Counter {
 		return set.NewCounter(fmt.Sprintf(`adtally_ingest_rejected_records_total{outcome=%q}`, outcome))
 	}
-	return &KafkaRejects{
-		client: client, log: sampled(log),
+	return &Rejects{
+		client: client, log: ops.Sampled(log),
 		sent: counter("sent"), dropped: counter("buffer_full"), failed: counter("failed"),
 	}, nil
 }
@@ -90,7 +85,7 @@ type rejectedRecord struct {
 }
 
 // Put implements Rejects.
-func (k *KafkaRejects) Put(r *Rejected) {
+func (k *Rejects) Put(r *Rejected) {
 	rec := rejectedRecord{
 		Received: r.Received.UTC(), Route: r.Route, Reason: r.Reason, Field: r.Field, Detail: r.Detail, KeyID: r.KeyID, Body: string(r.Body),
 	}
@@ -104,7 +99,7 @@ func (k *KafkaRejects) Put(r *Rejected) {
 	k.client.TryProduce(context.Background(), &kgo.Record{Value: value}, k.settle)
 }
 
-func (k *KafkaRejects) settle(_ *kgo.Record, err error) {
+func (k *Rejects) settle(_ *kgo.Record, err error) {
 	switch {
 	case err == nil:
 		k.sent.Inc()
@@ -118,7 +113,7 @@ func (k *KafkaRejects) settle(_ *kgo.Record, err error) {
 
 // Run waits until ctx is done, sends what is still buffered, for a short while
 // only, and closes the producer. It must outlive the server.
-func (k *KafkaRejects) Run(ctx context.Context) error {
+func (k *Rejects) Run(ctx context.Context) error {
 	<-ctx.Done()
 	flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), rejectFlush)
 	defer cancel()

@@ -1,7 +1,6 @@
-package ingest
+package produce
 
 import (
-	"sync"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -15,12 +14,10 @@ func TestAFlightIsWokenOnce(t *testing.T) {
 	t.Parallel()
 	f := func(what string, late bool) {
 		t.Helper()
-		k := &KafkaSink{lanes: make([]lane, 1)}
+		k := &Kafka{lanes: make([]lane, 1)}
 		k.rounds = newRounds(k, 0)
-		var home sync.Pool
-		b := &newScratch(&home).batch
-		b.reset()
-		b.add(&proto.Event{Type: proto.EventType_EVENT_TYPE_CLICK}, 0)
+		b := NewBatch(0, func() {})
+		b.Add(&proto.Event{Type: proto.EventType_EVENT_TYPE_CLICK}, 0)
 		b.Hold()
 		for range 3 {
 			fl := &b.flight

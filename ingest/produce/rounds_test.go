@@ -1,4 +1,4 @@
-package ingest
+package produce
 
 import (
 	"testing"
@@ -19,7 +19,7 @@ func TestALateTimerDoesNotHoldUpTheNextRound(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer client.Close()
-		k := &KafkaSink{client: client}
+		k := &Kafka{client: client}
 		r := newRounds(k, linger)
 		k.rounds = r
 

@@ -1,4 +1,4 @@
-package ingest
+package produce
 
 import (
 	"context"
@@ -32,7 +32,7 @@ const (
 
 // rounds gathers the batches of all requests.
 type rounds struct {
-	sink   *KafkaSink
+	sink   *Kafka
 	linger time.Duration
 
 	mu       sync.Mutex
@@ -62,7 +62,7 @@ type departure struct {
 	due   time.Time
 }
 
-func newRounds(sink *KafkaSink, linger time.Duration) *rounds {
+func newRounds(sink *Kafka, linger time.Duration) *rounds {
 	r := &rounds{sink: sink, linger: linger, next: new(round)}
 	r.ripen = time.AfterFunc(time.Hour, r.onRipe)
 	r.ripen.Stop()
@@ -229,7 +229,7 @@ var done = func() context.Context {
 
 // send gives a round to the producer. A batch that settles may be another's
 // before send returns.
-func (k *KafkaSink) send(n *round) {
+func (k *Kafka) send(n *round) {
 	for i := range n.flights {
 		b := n.flights[i].batch
 		records := b.flight.records
@@ -242,4 +242,4 @@ func (k *KafkaSink) send(n *round) {
 }
 
 // push has the producer send what it holds. It does not wait for the acks.
-func (k *KafkaSink) push() { _ = k.client.Flush(done) }
+func (k *Kafka) push() { _ = k.client.Flush(done) }

@@ -1,4 +1,4 @@
-package ingest
+package produce
 
 import (
 	"context"
@@ -16,28 +16,28 @@ import (
 // acknowledged. Nobody waits for it: what was answered is in Kafka or on disk.
 const closingFlush = 5 * time.Second
 
-// DurableSink brings batches to Kafka, or to the spool when Kafka does not
+// Durable brings batches to Kafka, or to the spool when Kafka does not
 // answer in time. The produce is left running then, so an event may be in the
 // topic twice; duplicates are removed downstream.
 //
 // While Kafka is behind, batches go to the spool at once and only there: a
 // request does not wait for a deadline that will be missed, and the producer's
 // memory does not fill with events that are on disk.
-type DurableSink struct {
-	kafka *KafkaSink
+type Durable struct {
+	kafka *Kafka
 	spool *spool.Spool
 	// side is the topic of events that were spooled for too long.
 	side string
 }
 
-// NewDurableSink returns a sink that owns both. Run must be running for Append.
-func NewDurableSink(kafka *KafkaSink, spool *spool.Spool, side string) *DurableSink {
-	return &DurableSink{kafka: kafka, spool: spool, side: side}
+// NewDurable returns a sink that owns both. Run must be running for Append.
+func NewDurable(kafka *Kafka, spool *spool.Spool, side string) *Durable {
+	return &Durable{kafka: kafka, spool: spool, side: side}
 }
 
 // Run takes appends to the spool and drains it until ctx is done or the sink is
 // closed.
-func (d *DurableSink) Run(ctx context.Context) error {
+func (d *Durable) Run(ctx context.Context) error {
 	if err := d.spool.Run(ctx, d); err != nil {
 		return fmt.Errorf("run spool: %w", err)
 	}
@@ -45,10 +45,10 @@ func (d *DurableSink) Run(ctx context.Context) error {
 }
 
 // Partition implements Sink.
-func (d *DurableSink) Partition(e *proto.Event) int32 { return d.kafka.Partition(e) }
+func (d *Durable) Partition(e *proto.Event) int32 { return d.kafka.Partition(e) }
 
 // Append implements Sink.
-func (d *DurableSink) Append(b *Batch, wait time.Duration) Outcome {
+func (d *Durable) Append(b *Batch, wait time.Duration) Outcome {
 	if d.kafka.behind(b) && d.keep(b) {
 		return Spooled
 	}
@@ -60,7 +60,7 @@ func (d *DurableSink) Append(b *Batch, wait time.Duration) Outcome {
 }
 
 // keep brings b to the spool and reports whether it is on disk.
-func (d *DurableSink) keep(b *Batch) bool {
+func (d *Durable) keep(b *Batch) bool {
 	b.entries = b.entries[:0]
 	for i := range b.Len() {
 		b.entries = append(b.entries, spool.Entry{Partition: b.Partition(i), Data: b.Event(i)})
@@ -74,7 +74,7 @@ func (d *DurableSink) keep(b *Batch) bool {
 }
 
 // Ready implements Sink: one of the two must take events.
-func (d *DurableSink) Ready() error {
+func (d *Durable) Ready() error {
 	late := d.kafka.Ready()
 	if late == nil {
 		return nil
@@ -87,7 +87,7 @@ func (d *DurableSink) Ready() error {
 
 // Close implements Sink. Events that Kafka has not acknowledged by then are on
 // disk, or were refused.
-func (d *DurableSink) Close(ctx context.Context) error {
+func (d *Durable) Close(ctx context.Context) error {
 	flushing, cancel := context.WithTimeout(ctx, closingFlush)
 	defer cancel()
 	if err := d.kafka.flush(flushing); err != nil {
@@ -106,7 +106,7 @@ var errBehind = errors.New("kafka is behind")
 // Produce implements spool.Drain. Nothing is given to a partition while it is
 // behind: it holds records for as long as an outage lasts, and the age of a
 // spooled copy must be looked at when the outage is over, not when it began.
-func (d *DurableSink) Produce(ctx context.Context, entries []spool.Entry) error {
+func (d *Durable) Produce(ctx context.Context, entries []spool.Entry) error {
 	lanes := d.kafka.lanes
 	for i := range entries {
 		p := entries[i].Partition
@@ -128,13 +128,13 @@ func (d *DurableSink) Produce(ctx context.Context, entries []spool.Entry) error 
 
 // Side implements spool.Drain. The side topic is for people, so its partitions
 // mean nothing, and one of them is enough.
-func (d *DurableSink) Side(ctx context.Context, entries []spool.Entry) error {
+func (d *Durable) Side(ctx context.Context, entries []spool.Entry) error {
 	return d.produce(ctx, d.side, entries, func(*spool.Entry) int32 { return 0 })
 }
 
 // produce returns nil when all entries are acknowledged. The producer may hold
 // records for longer than the call, so they get memory of their own.
-func (d *DurableSink) produce(ctx context.Context, topic string, entries []spool.Entry, partition func(*spool.Entry) int32) error {
+func (d *Durable) produce(ctx context.Context, topic string, entries []spool.Entry, partition func(*spool.Entry) int32) error {
 	size := 0
 	for _, e := range entries {
 		size += len(e.Data)
