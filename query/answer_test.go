@@ -198,9 +198,11 @@ func TestFreshness(t *testing.T) {
 		if err := json.Unmarshal(text, &got); err != nil || res.status != http.StatusOK {
 			t.Fatalf("%d %s", res.status, text)
 		}
-		have := strings.Join(namesOf(got.Partitions, func(p position) string {
-			return fmt.Sprintf("%d@%d", p.Partition, p.Position)
-		}), " ")
+		var counted []string
+		for _, p := range got.Partitions {
+			counted = append(counted, fmt.Sprintf("%d@%d", p.Partition, p.Position))
+		}
+		have := strings.Join(counted, " ")
 		gotThrough := ""
 		if got.CompleteThrough != nil {
 			gotThrough = got.CompleteThrough.Format(time.RFC3339)

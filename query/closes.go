@@ -12,6 +12,8 @@ import (
 	"github.com/adtally/adtally/internal/access"
 	"github.com/adtally/adtally/internal/books"
 	"github.com/adtally/adtally/query/closing"
+	"github.com/adtally/adtally/query/problems"
+	"github.com/adtally/adtally/query/report"
 )
 
 // maxCloses bounds the days of one answer.
@@ -69,17 +71,17 @@ type currencyTotals struct {
 }
 
 // query reads the parameters of a GET, each at most once.
-func queryOf(r *http.Request, allowed ...string) (url.Values, *Problem) {
+func queryOf(r *http.Request, allowed ...string) (url.Values, *problems.Problem) {
 	values, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return nil, newProblem(http.StatusBadRequest, "invalid_query", "The query string cannot be read.")
+		return nil, problems.New(http.StatusBadRequest, "invalid_query", "The query string cannot be read.")
 	}
 	for name, list := range values {
 		switch {
 		case !slices.Contains(allowed, name):
-			return nil, unknownName(name, "unknown_parameter", name, allowed)
+			return nil, problems.Unknown(name, "unknown_parameter", name, allowed)
 		case len(list) > 1:
-			return nil, badField(name, "repeated_parameter", name+" is there more than once.")
+			return nil, problems.Field(name, "repeated_parameter", name+" is there more than once.")
 		}
 	}
 	return values, nil
@@ -90,24 +92,24 @@ func (s *Server) getCloses(w http.ResponseWriter, r *http.Request, grant access.
 	values, problem := queryOf(r, "advertiser", "before", "limit")
 	var tenant access.Tenant
 	if problem == nil {
-		tenant, problem = tenantOf(Request{Advertiser: values.Get("advertiser")}, grant)
+		tenant, problem = report.TenantOf(values.Get("advertiser"), grant)
 	}
 	limit := maxCloses
 	if text := values.Get("limit"); problem == nil && text != "" {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < 1 || n > maxCloses {
-			problem = badField("limit", "invalid_limit", "limit is a whole number from 1 to "+strconv.Itoa(maxCloses)+".")
+			problem = problems.Field("limit", "invalid_limit", "limit is a whole number from 1 to "+strconv.Itoa(maxCloses)+".")
 		}
 		limit = n
 	}
 	before := values.Get("before")
 	if problem == nil && before != "" {
 		if _, err := time.Parse(time.DateOnly, before); err != nil {
-			problem = badField("before", "invalid_day", quote(before)+" is no date; 2026-11-20 is one.")
+			problem = problems.Field("before", "invalid_day", problems.Quote(before)+" is no date; 2026-11-20 is one.")
 		}
 	}
 	if problem != nil {
-		problem.write(w, requestIDOf(w))
+		problem.Write(w, requestIDOf(w))
 		return
 	}
 	ctx, cancel := withTimeout(r.Context(), s.cfg.Timeout)
@@ -144,17 +146,17 @@ func (s *Server) getChanges(w http.ResponseWriter, r *http.Request, grant access
 	values, problem := queryOf(r, "advertiser", "since")
 	var tenant access.Tenant
 	if problem == nil {
-		tenant, problem = tenantOf(Request{Advertiser: values.Get("advertiser")}, grant)
+		tenant, problem = report.TenantOf(values.Get("advertiser"), grant)
 	}
 	since := uint64(0)
 	if text := values.Get("since"); problem == nil && text != "" {
 		var ok bool
 		if since, ok = closing.ParseAsOf(text); !ok {
-			problem = badField("since", "invalid_as_of", quote(text)+" is no version of the books; the as_of of an answer is one.")
+			problem = problems.Field("since", "invalid_as_of", problems.Quote(text)+" is no version of the books; the as_of of an answer is one.")
 		}
 	}
 	if problem != nil {
-		problem.write(w, requestIDOf(w))
+		problem.Write(w, requestIDOf(w))
 		return
 	}
 	ctx, cancel := withTimeout(r.Context(), s.cfg.Timeout)

@@ -1,13 +1,14 @@
 // Package query answers reports over the tables that aggregate writes.
 //
-// The path of one report: bearer key → Grant → Request (JSON or URL) → Report
-// (validated, with its tenant) → limits → statement (SQL and parameters) → blocks
-// of columns → export (JSON, CSV, Arrow, Parquet).
+// The path of one report: bearer key → Grant → query/report (Request, then Report:
+// validated, with its tenant) → limits → query/plan (the version of the books, the
+// tables, SQL and parameters) → query/answer (blocks of columns, totals) →
+// query/export (JSON, CSV, Arrow, Parquet). Here is the HTTP around it.
 //
 // What is not obvious:
 //
-//   - A statement needs a Report, a Report needs an access.Tenant, and only a
-//     Grant makes one: SQL without the tenant's predicate cannot be built.
+//   - A statement needs a Plan, a Plan a Report, a Report an access.Tenant, and only
+//     a Grant makes one: SQL without the tenant's predicate cannot be built.
 //     Identifiers in SQL come from Go constants, values travel as server-side
 //     parameters; no text of a request is ever part of a statement.
 //   - Time zones are Go's alone. The offsets that hold within the range of a

@@ -4,6 +4,8 @@ import (
 	"io"
 	"net/http"
 	"time"
+
+	"github.com/adtally/adtally/query/problems"
 )
 
 // sendFile answers with a file, or with the parts of it that Range asks for. Its
@@ -23,12 +25,12 @@ type fileResponse struct {
 
 // WriteHeader answers with a problem where the file is not sent.
 func (w *fileResponse) WriteHeader(status int) {
-	var problem *Problem
+	var problem *problems.Problem
 	switch status {
 	case http.StatusPreconditionFailed:
-		problem = newProblem(status, "precondition_failed", "The file is not the one that the request has in mind; its ETag is another.")
+		problem = problems.New(status, "precondition_failed", "The file is not the one that the request has in mind; its ETag is another.")
 	case http.StatusRequestedRangeNotSatisfiable:
-		problem = newProblem(status, "invalid_range", "The file has no such part; bytes=0-1023 is one, if the file is that long.")
+		problem = problems.New(status, "invalid_range", "The file has no such part; bytes=0-1023 is one, if the file is that long.")
 		problem.Field = "Range"
 	default:
 		w.ResponseWriter.WriteHeader(status)
@@ -37,7 +39,7 @@ func (w *fileResponse) WriteHeader(status int) {
 	w.refused = true
 	w.Header().Del("Content-Disposition")
 	w.Header().Del("Repr-Digest")
-	problem.write(w.ResponseWriter, requestIDOf(w.ResponseWriter))
+	problem.Write(w.ResponseWriter, requestIDOf(w.ResponseWriter))
 }
 
 // Write drops the text that ServeContent has for a refusal.

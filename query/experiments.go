@@ -9,7 +9,12 @@ import (
 	"net/http"
 
 	"github.com/adtally/adtally/internal/access"
+	"github.com/adtally/adtally/query/answer"
 	"github.com/adtally/adtally/query/experiment"
+	"github.com/adtally/adtally/query/export"
+	"github.com/adtally/adtally/query/problems"
+	"github.com/adtally/adtally/query/report"
+	"github.com/adtally/adtally/query/strictjson"
 )
 
 // outcomes are the rates that variants are compared by.
@@ -64,7 +69,7 @@ const maxVariants = 1000
 func (s *Server) postExperiment(w http.ResponseWriter, r *http.Request, grant access.Grant) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBodyBytes))
 	if err != nil {
-		bodyProblem(err).write(w, requestIDOf(w))
+		bodyProblem(err).Write(w, requestIDOf(w))
 		return
 	}
 	ctx, cancel := withTimeout(r.Context(), s.cfg.Timeout)
@@ -82,92 +87,84 @@ func (s *Server) experiment(ctx context.Context, grant access.Grant, body []byte
 	if problem != nil {
 		return nil, problem
 	}
-	metric := reports.metric(asked.Metric)
-	trials, successes := countNamed(metric.per), countNamed(metric.of)
+	metric := report.MetricNamed(asked.Metric)
+	trials, successes := countNamed(metric.Per), countNamed(metric.Of)
 	limit := int64(maxVariants)
-	report, problem := s.newReport(Request{
+	r, problem := s.newReport(report.Request{
 		Advertiser: asked.Advertiser, Start: asked.Start, End: asked.End, Timezone: asked.Timezone, AsOf: asked.AsOf,
 		Dimensions: []string{"variant"}, Metrics: []string{trials, successes}, Limit: &limit,
-		Filters: []Filter{{Dimension: "campaign", Op: opEq, Values: []string{asked.Campaign}}},
+		Filters: []report.Filter{{Dimension: "campaign", Op: report.OpEq, Values: []string{asked.Campaign}}},
 	}, grant)
 	if problem != nil {
-		return nil, problem.renamed("filters[0].values[0]", "campaign")
+		return nil, problem.Renamed("filters[0].values[0]", "campaign")
 	}
-	leave, err := s.enter(ctx, report)
+	planned, leave, err := s.enter(ctx, r)
 	if err != nil {
 		return nil, err
 	}
 	defer leave()
-	answer, err := s.ask(ctx, grant, report, requestID)
+	got, err := s.ask(ctx, grant, planned, requestID)
 	if err != nil {
 		return nil, err
 	}
-	return asked.compare(answer)
+	return asked.compare(got)
 }
 
 // countNamed is the metric that shows a measure as it is.
-func countNamed(m *measure) string {
-	for i := range reports.metrics {
-		if reports.metrics[i].kind == kindCount && reports.metrics[i].of == m {
-			return reports.metrics[i].name
+func countNamed(m *report.Measure) string {
+	for i := range report.Metrics {
+		if report.Metrics[i].Kind == report.KindCount && report.Metrics[i].Of == m {
+			return report.Metrics[i].Name
 		}
 	}
 	panic("BUG: a rate of what is not counted")
 }
 
-func decodeExperiment(body []byte) (*experimentRequest, *Problem) {
+func decodeExperiment(body []byte) (*experimentRequest, *problems.Problem) {
 	asked := &experimentRequest{Metric: "ctr"}
-	problem := decodeBody(body, func(d *decoder) readers {
-		return readers{
-			"advertiser": func(path string) *Problem { return d.textOrNumber(path, &asked.Advertiser) },
-			"campaign":   func(path string) *Problem { return d.textOrNumber(path, &asked.Campaign) },
-			"start":      d.textOf(&asked.Start),
-			"end":        d.textOf(&asked.End),
-			"timezone":   d.textOf(&asked.Timezone),
-			"metric":     d.textOf(&asked.Metric),
-			"control": func(path string) *Problem {
+	problem := strictjson.Decode(body, func(d *strictjson.Decoder) strictjson.Fields {
+		return strictjson.Fields{
+			"advertiser": func(path string) *problems.Problem { return d.TextOrNumber(path, &asked.Advertiser) },
+			"campaign":   func(path string) *problems.Problem { return d.TextOrNumber(path, &asked.Campaign) },
+			"start":      d.TextOf(&asked.Start),
+			"end":        d.TextOf(&asked.End),
+			"timezone":   d.TextOf(&asked.Timezone),
+			"metric":     d.TextOf(&asked.Metric),
+			"control": func(path string) *problems.Problem {
 				asked.Control = new(string)
-				return d.text(path, asked.Control)
+				return d.Text(path, asked.Control)
 			},
-			"confidence": func(path string) *Problem { return d.number(path, &asked.Confidence) },
-			"as_of":      d.textOf(&asked.AsOf),
+			"confidence": func(path string) *problems.Problem { return d.Number(path, &asked.Confidence) },
+			"as_of":      d.TextOf(&asked.AsOf),
 		}
 	})
 	if problem != nil {
 		return nil, problem
 	}
-	if m := reports.metric(asked.Metric); m == nil || m.kind != kindRate {
-		return nil, unknownName("metric", "unknown_metric", asked.Metric, outcomes)
+	if m := report.MetricNamed(asked.Metric); m == nil || m.Kind != report.KindRate {
+		return nil, problems.Unknown("metric", "unknown_metric", asked.Metric, outcomes)
 	}
 	if asked.Campaign == "" {
-		return nil, badField("campaign", "missing_field", "An experiment needs a campaign.")
+		return nil, problems.Field("campaign", "missing_field", "An experiment needs a campaign.")
 	}
 	if asked.Confidence == nil {
 		usual := 0.95
 		asked.Confidence = &usual
 	}
 	if c := *asked.Confidence; c < 0.5 || c > 0.9999 {
-		return nil, badField("confidence", "invalid_confidence", "confidence is from 0.5 to 0.9999.")
+		return nil, problems.Field("confidence", "invalid_confidence", "confidence is from 0.5 to 0.9999.")
 	}
 	return asked, nil
 }
 
-// renamed says which field of another request is at fault.
-func (p *Problem) renamed(from, to string) *Problem {
-	if p.Field == from {
-		p.Field = to
-	}
-	return p
-}
-
-func (q *experimentRequest) compare(a *Answer) (*experimentAnswer, error) {
+func (q *experimentRequest) compare(a *answer.Answer) (*experimentAnswer, error) {
 	out := &experimentAnswer{Metric: q.Metric, Confidence: *q.Confidence, Variants: []variantAnswer{}, Method: experimentMethod}
-	out.Meta = metaJSON(a)
+	out.Meta = export.AppendMeta(nil, &a.Shape.Meta)
 	counts := map[string]experiment.Counts{}
 	var names []string
-	for _, b := range a.batches {
+	for _, b := range a.Batches {
 		for row := range b.Rows {
-			name := textAt(&b.Vectors[0], row)
+			name := answer.TextAt(&b.Vectors[0], row)
 			names = append(names, name)
 			counts[name] = experiment.Counts{Trials: b.Vectors[1].Ints[row], Successes: b.Vectors[2].Ints[row]}
 		}
@@ -179,14 +176,14 @@ func (q *experimentRequest) compare(a *Answer) (*experimentAnswer, error) {
 	if q.Control != nil {
 		out.Control = *q.Control
 		if _, ok := counts[out.Control]; !ok {
-			return nil, unknownName("control", "unknown_variant", out.Control, names)
+			return nil, problems.Unknown("control", "unknown_variant", out.Control, names)
 		}
 	}
 	for _, name := range names {
 		v, err := showVariant(name, counts[name], counts[out.Control], *q.Confidence, name == out.Control)
 		if errors.Is(err, experiment.ErrCounts) {
-			return nil, newProblem(http.StatusUnprocessableEntity, "no_proportion",
-				"Variant "+quote(name)+" has more successes than trials, so "+q.Metric+" is no proportion there.")
+			return nil, problems.New(http.StatusUnprocessableEntity, "no_proportion",
+				"Variant "+problems.Quote(name)+" has more successes than trials, so "+q.Metric+" is no proportion there.")
 		}
 		out.Variants = append(out.Variants, v)
 	}

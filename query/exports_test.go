@@ -2,10 +2,6 @@ package query
 
 import (
 	"testing"
-
-	"github.com/rs/zerolog"
-
-	"github.com/adtally/adtally/query/export/manifest"
 )
 
 func TestParseExport(t *testing.T) {
@@ -39,16 +35,5 @@ func TestParseExport(t *testing.T) {
 	}
 	if _, problem := parseExport([]byte(`{"day":"2026-11-20","advertiser":999}`), oneAdvertiser); problem == nil || problem.Code != "advertiser_not_found" {
 		t.Errorf("%v", problem)
-	}
-}
-
-// TestExportIDsAreNoPaths looks for exports under ids that nobody gave out.
-func TestExportIDsAreNoPaths(t *testing.T) {
-	x := newExports(t.TempDir(), manifest.NewExporter(nil), zerolog.Nop())
-	defer x.close()
-	for _, id := range []string{"", ".", "..", "../x", "0", "zz", "ABCDEF0123456789ABCDEF0123456789", "abcdef0123456789abcdef0123456789"} {
-		if state := x.find(id); state != nil {
-			t.Errorf("%q: %+v", id, state)
-		}
 	}
 }

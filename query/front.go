@@ -2,8 +2,8 @@ package query
 
 import (
 	"net/http"
-	"strings"
 
+	"github.com/adtally/adtally/query/accept"
 	"github.com/adtally/adtally/query/dashboard"
 )
 
@@ -11,8 +11,8 @@ import (
 // JSON.
 func (s *Server) front(pages *dashboard.Dashboard) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		accepted := parseAccept(strings.Join(r.Header.Values("Accept"), ","))
-		if quality("application/json", accepted) > quality("text/html", accepted) {
+		accepted := accept.Parse(r.Header.Values("Accept"))
+		if accepted.Quality("application/json") > accepted.Quality("text/html") {
 			s.getIndex(w, r)
 			return
 		}

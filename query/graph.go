@@ -8,11 +8,15 @@ import (
 	"mime"
 	"net/http"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/adtally/adtally/internal/access"
+	"github.com/adtally/adtally/query/answer"
 	"github.com/adtally/adtally/query/export"
 	"github.com/adtally/adtally/query/graphql"
+	"github.com/adtally/adtally/query/problems"
+	"github.com/adtally/adtally/query/report"
 )
 
 // maxGraphRows bounds the rows of a report in GraphQL, which are held in memory
@@ -32,10 +36,10 @@ func (s *Server) postGraph(w http.ResponseWriter, r *http.Request, grant access.
 	const wanted = "application/json"
 	sent := r.Header.Get("Content-Type")
 	if media, _, err := mime.ParseMediaType(sent); err != nil || media != wanted {
-		p := newProblem(http.StatusUnsupportedMediaType, "unsupported_media_type",
-			"A GraphQL query is a JSON object, sent as "+wanted+"; the Content-Type is "+quote(sent)+".").allowing([]string{wanted})
+		p := problems.New(http.StatusUnsupportedMediaType, "unsupported_media_type",
+			"A GraphQL query is a JSON object, sent as "+wanted+"; the Content-Type is "+problems.Quote(sent)+".").Allowing([]string{wanted})
 		p.Field = "Content-Type"
-		p.write(w, requestIDOf(w))
+		p.Write(w, requestIDOf(w))
 		return
 	}
 	ctx, cancel := withTimeout(r.Context(), s.cfg.Timeout)
@@ -57,13 +61,13 @@ func (s *Server) hide(ctx context.Context, err error) *graphql.Refusal {
 
 // shownError lets the client see what is a problem of its own.
 func shownError(err error) error {
-	if problem, ok := errors.AsType[*Problem](err); ok {
+	if problem, ok := errors.AsType[*problems.Problem](err); ok {
 		return refusal(problem)
 	}
 	return err
 }
 
-func refusal(p *Problem) *graphql.Refusal {
+func refusal(p *problems.Problem) *graphql.Refusal {
 	return &graphql.Refusal{Code: p.Code, Detail: p.Detail, Field: p.Field, Allowed: p.Allowed}
 }
 
@@ -71,60 +75,60 @@ func refusal(p *Problem) *graphql.Refusal {
 type graph struct{ server *Server }
 
 // ask runs a request for whoever asks in ctx.
-func (g graph) ask(ctx context.Context, req Request) (*Answer, error) {
+func (g graph) ask(ctx context.Context, req report.Request) (*answer.Answer, error) {
 	who, _ := ctx.Value(askerKey{}).(asker)
-	report, problem := g.server.newReport(req, who.grant)
+	asked, problem := g.server.newReport(req, who.grant)
 	if problem != nil {
 		return nil, refusal(problem)
 	}
-	if report.limit > maxGraphRows {
-		return nil, refusal(badField("limit", "invalid_limit", "In GraphQL limit is from 1 to 10000."))
+	if asked.Limit > maxGraphRows {
+		return nil, refusal(problems.Field("limit", "invalid_limit", "In GraphQL limit is from 1 to 10000."))
 	}
-	leave, err := g.server.enter(ctx, report)
+	planned, leave, err := g.server.enter(ctx, asked)
 	if err != nil {
 		return nil, shownError(err)
 	}
 	defer leave()
-	answer, err := g.server.ask(ctx, who.grant, report, who.requestID+"-"+newRequestID())
-	return answer, shownError(err)
+	got, err := g.server.ask(ctx, who.grant, planned, who.requestID+"-"+newRequestID())
+	return got, shownError(err)
 }
 
 // Report implements graphql.Backend.
 func (g graph) Report(ctx context.Context, in *graphql.ReportInput) (*graphql.Report, error) {
-	req := Request{
+	req := report.Request{
 		Advertiser: deref(in.Advertiser), Start: in.Start, End: in.End, Timezone: deref(in.Timezone),
 		Granularity: deref(in.Granularity), Dimensions: in.Dimensions, Metrics: in.Metrics, Limit: in.Limit,
 		Cursor: deref(in.Cursor), AsOf: deref(in.AsOf), Require: deref(in.Require),
 	}
 	for _, f := range in.Filters {
-		req.Filters = append(req.Filters, Filter{Dimension: f.Dimension, Op: f.Op, Values: f.Values})
+		req.Filters = append(req.Filters, report.Filter{Dimension: f.Dimension, Op: f.Op, Values: f.Values})
 	}
 	for _, o := range in.OrderBy {
-		req.OrderBy = append(req.OrderBy, Order{Field: o.Field, Direction: deref(o.Direction)})
+		req.OrderBy = append(req.OrderBy, report.Order{Field: o.Field, Direction: deref(o.Direction)})
 	}
-	answer, err := g.ask(ctx, req)
+	got, err := g.ask(ctx, req)
 	if err != nil {
 		return nil, err
 	}
-	return graphReport(answer)
+	return graphReport(got)
 }
 
-func graphReport(a *Answer) (*graphql.Report, error) {
+func graphReport(a *answer.Answer) (*graphql.Report, error) {
 	var text bytes.Buffer
-	if err := a.writeTo(&text, export.JSON); err != nil {
+	if err := a.Write(&text, export.JSON); err != nil {
 		return nil, err
 	}
 	var parts struct{ Rows, Totals json.RawMessage }
 	if err := json.Unmarshal(text.Bytes(), &parts); err != nil {
 		return nil, err
 	}
-	m := &a.shape.Meta
+	m := &a.Shape.Meta
 	out := &graphql.Report{Rows: graphql.JSON(parts.Rows), Totals: graphql.JSON(parts.Totals), Meta: &graphql.Meta{
 		AsOf: orNull(m.AsOf), CompleteThrough: orNull(m.Through()), Finality: m.Finality, Timezone: m.Timezone,
 		Advertiser: formatID(m.Advertiser), Currency: orNull(m.Currency), Rows: int64(m.Rows), Truncated: m.Truncated,
 		NextCursor: orNull(m.NextCursor), QueryMs: m.Took.Milliseconds(),
 	}}
-	for _, c := range a.shape.Columns {
+	for _, c := range a.Shape.Columns {
 		out.Columns = append(out.Columns, &graphql.Column{Name: c.Name, Type: string(c.Type)})
 	}
 	return out, nil
@@ -136,7 +140,7 @@ func (g graph) Accounts(ctx context.Context, advertiser *string) ([]*graphql.Acc
 	var accounts []access.Account
 	switch {
 	case advertiser != nil:
-		tenant, problem := tenantOf(Request{Advertiser: *advertiser}, who.grant)
+		tenant, problem := report.TenantOf(*advertiser, who.grant)
 		if problem != nil {
 			return nil, refusal(problem)
 		}
@@ -159,15 +163,15 @@ func (g graph) Accounts(ctx context.Context, advertiser *string) ([]*graphql.Acc
 
 // Campaigns implements graphql.Backend.
 func (g graph) Campaigns(ctx context.Context, advertiser *string, start, end string, first int64) ([]*graphql.Campaign, error) {
-	answer, err := g.ask(ctx, Request{
+	got, err := g.ask(ctx, report.Request{
 		Advertiser: deref(advertiser), Start: start, End: end, Dimensions: []string{"campaign"},
-		Metrics: []string{"impressions", "clicks"}, OrderBy: []Order{{Field: "impressions", Direction: "desc"}}, Limit: &first,
+		Metrics: []string{"impressions", "clicks"}, OrderBy: []report.Order{{Field: "impressions", Direction: "desc"}}, Limit: &first,
 	})
 	if err != nil {
 		return nil, err
 	}
 	out := []*graphql.Campaign{}
-	for _, b := range answer.batches {
+	for _, b := range got.Batches {
 		for row := range b.Rows {
 			out = append(out, &graphql.Campaign{
 				Campaign: formatID(b.Vectors[0].IDs[row]), Impressions: b.Vectors[1].Ints[row], Clicks: b.Vectors[2].Ints[row],
@@ -213,3 +217,5 @@ func orNull(text string) *string {
 	}
 	return &text
 }
+
+func formatID(id uint64) string { return strconv.FormatUint(id, 10) }

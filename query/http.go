@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/adtally/adtally/internal/access"
+	"github.com/adtally/adtally/query/problems"
 )
 
 // response is an http.ResponseWriter that remembers how it was used.
@@ -65,14 +66,14 @@ func (s *Server) contained(next http.Handler) http.Handler {
 			if w.status != 0 {
 				panic(http.ErrAbortHandler) // half an answer must not look whole
 			}
-			internalProblem().write(w, w.requestID)
+			internalProblem().Write(w, w.requestID)
 		}()
 		next.ServeHTTP(w, r)
 	})
 }
 
-func internalProblem() *Problem {
-	return newProblem(http.StatusInternalServerError, "internal", "Something is wrong on our side; the request id finds it.")
+func internalProblem() *problems.Problem {
+	return problems.New(http.StatusInternalServerError, "internal", "Something is wrong on our side; the request id finds it.")
 }
 
 // routed answers what the mux has no route for in the form of all errors.
@@ -81,14 +82,14 @@ func (s *Server) routed(mux *http.ServeMux) http.Handler {
 		handler, _ := mux.Handler(r)
 		var probe probe
 		handler.ServeHTTP(&probe, r)
-		p := newProblem(http.StatusNotFound, "not_found", "There is nothing at this path.")
+		p := problems.New(http.StatusNotFound, "not_found", "There is nothing at this path.")
 		if probe.status == http.StatusMethodNotAllowed {
 			allow := probe.Header().Get("Allow")
 			w.Header().Set("Allow", allow)
-			p = newProblem(http.StatusMethodNotAllowed, "method_not_allowed", "This path does not take the method.").
-				allowing(strings.Split(allow, ", "))
+			p = problems.New(http.StatusMethodNotAllowed, "method_not_allowed", "This path does not take the method.").
+				Allowing(strings.Split(allow, ", "))
 		}
-		p.write(w, requestIDOf(w))
+		p.Write(w, requestIDOf(w))
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, pattern := mux.Handler(r); pattern == "" {
@@ -145,7 +146,7 @@ func (s *Server) withKey(scope access.Scope, next func(http.ResponseWriter, *htt
 	return func(w http.ResponseWriter, r *http.Request) {
 		grant, problem := s.authenticate(r)
 		if problem == nil && !grant.Allows(scope) {
-			problem = newProblem(http.StatusForbidden, "missing_scope", "The key does not have the scope "+scope.String()+".")
+			problem = problems.New(http.StatusForbidden, "missing_scope", "The key does not have the scope "+scope.String()+".")
 		}
 		if problem == nil {
 			problem = refused(s.limiter.Ask(grant.KeyID))
@@ -154,25 +155,25 @@ func (s *Server) withKey(scope access.Scope, next func(http.ResponseWriter, *htt
 			if problem.Status == http.StatusUnauthorized {
 				w.Header().Set("WWW-Authenticate", `Bearer realm="adtally"`)
 			}
-			problem.write(w, requestIDOf(w))
+			problem.Write(w, requestIDOf(w))
 			return
 		}
 		next(w, r, grant)
 	}
 }
 
-func (s *Server) authenticate(r *http.Request) (access.Grant, *Problem) {
+func (s *Server) authenticate(r *http.Request) (access.Grant, *problems.Problem) {
 	headers := r.Header.Values("Authorization")
 	if len(headers) == 0 {
 		if bearer, ok := s.sessions.bearer(r); ok {
 			return s.grantOf(r, bearer)
 		}
-		return access.Grant{}, newProblem(http.StatusUnauthorized, "missing_key",
+		return access.Grant{}, problems.New(http.StatusUnauthorized, "missing_key",
 			"An API key is needed: Authorization: Bearer <key>.")
 	}
 	scheme, bearer, _ := strings.Cut(headers[0], " ")
 	if len(headers) > 1 || !strings.EqualFold(scheme, "Bearer") {
-		return access.Grant{}, newProblem(http.StatusUnauthorized, "invalid_authorization",
+		return access.Grant{}, problems.New(http.StatusUnauthorized, "invalid_authorization",
 			"One header is wanted: Authorization: Bearer <key>.")
 	}
 	return s.grantOf(r, bearer)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/adtally/adtally/internal/access"
 	"github.com/adtally/adtally/query/closing"
+	"github.com/adtally/adtally/query/export/queue"
 )
 
 // closeAndChange closes the first two days of small, in UTC, and then the third,
@@ -66,7 +67,7 @@ func (fixedReceipts) Find(_ context.Context, tenant access.Tenant, id string, _,
 
 func (d *apiDriver) driveExports() {
 	d.Helper()
-	post := func(key, body string, status int) (export exportState) {
+	post := func(key, body string, status int) (export queue.Export) {
 		d.Helper()
 		_, text := d.do(apiCall{"postExport", "POST", "/v1/exports", body, status, []string{"Authorization", "Bearer " + key}})
 		if err := json.Unmarshal(text, &export); status < 400 && err != nil {
@@ -123,15 +124,15 @@ func (d *apiDriver) driveExports() {
 func (d *apiDriver) waitForExport(id string) string {
 	d.Helper()
 	for end := time.Now().Add(60 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		var export exportState
+		var export queue.Export
 		_, text := d.get("getExport", "/v1/exports/"+id, "all", 200)
 		if err := json.Unmarshal(text, &export); err != nil {
 			d.Fatal(err)
 		}
 		switch {
-		case export.Status == exportDone:
+		case export.Status == queue.Done:
 			return id
-		case export.Status != exportRunning || time.Now().After(end):
+		case export.Status != queue.Running || time.Now().After(end):
 			d.Fatalf("the export stays %s: %s", export.Status, export.Detail)
 		}
 	}
@@ -140,16 +141,16 @@ func (d *apiDriver) waitForExport(id string) string {
 // verifyExport checks an export as it is, and after one byte of a file changed.
 func (d *apiDriver) verifyExport(id, file string) {
 	d.Helper()
-	verify := func() *verification {
+	verify := func() *queue.Verification {
 		d.Helper()
 		d.do(apiCall{"postVerification", "POST", "/v1/exports/" + id + "/verify", "", 202, nil})
 		for end := time.Now().Add(60 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-			var export exportState
+			var export queue.Export
 			_, text := d.get("getExport", "/v1/exports/"+id, "one", 200)
 			if err := json.Unmarshal(text, &export); err != nil {
 				d.Fatal(err)
 			}
-			if v := export.Verification; v.Status != exportRunning {
+			if v := export.Verification; v.Status != queue.Running {
 				return v
 			}
 			if time.Now().After(end) {
@@ -157,7 +158,7 @@ func (d *apiDriver) verifyExport(id, file string) {
 			}
 		}
 	}
-	if v := verify(); v.Status != exportDone || !v.OK || v.At == nil {
+	if v := verify(); v.Status != queue.Done || !v.OK || v.At == nil {
 		d.Errorf("%s as it was written: %+v", file, v)
 	}
 	path := filepath.Join(d.exportsDir, id, "day=2026-11-01", file)

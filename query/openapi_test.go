@@ -20,6 +20,7 @@ import (
 
 	"github.com/adtally/adtally/internal/access"
 	"github.com/adtally/adtally/query/dashboard"
+	"github.com/adtally/adtally/query/report"
 )
 
 // apiCall is one request to an operation of the document.
@@ -162,7 +163,7 @@ func TestOpenAPIIsTrue(t *testing.T) {
 	for _, name := range d.doc.Components.Schemas["Metric"].Value.Enum {
 		names = append(names, name.(string))
 	}
-	if !slices.Equal(names, reports.metricNames()) {
+	if !slices.Equal(names, report.MetricNames()) {
 		t.Errorf("the document names the metrics %v", names)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/rs/zerolog"
+
+	"github.com/adtally/adtally/query/watch"
 )
 
 // TestOperations watches an instance that is well, one that is not ready and one
@@ -44,7 +46,7 @@ adtally_conservation_events{partition="1",place="counted"} 100
 	}
 	url := serve(t, cfg, &deadConn{}, newFixedKeys(), zerolog.Nop())
 	res, text := call(t, "GET", url+"/v1/operations", "all", "")
-	var got struct{ Instances []instance }
+	var got struct{ Instances []watch.Instance }
 	if err := json.Unmarshal(text, &got); err != nil || res.status != http.StatusOK || len(got.Instances) != 3 {
 		t.Fatalf("%d %s %v", res.status, text, err)
 	}

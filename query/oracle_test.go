@@ -24,6 +24,7 @@ import (
 	"github.com/adtally/adtally/internal/testkit"
 	"github.com/adtally/adtally/proto"
 	"github.com/adtally/adtally/query/export"
+	"github.com/adtally/adtally/query/report"
 )
 
 // The oracle answers a request from the entries alone: it groups, adds up in
@@ -54,7 +55,7 @@ func (g *group) sum(name string) *big.Int {
 }
 
 func (g *group) addEntry(e *entry) {
-	name := plural(proto.EventType(e.Type))
+	name := counterOf(proto.EventType(e.Type))
 	gross := e.Net + e.Duplicate + e.Invalid + e.Orphan
 	g.add(name, e.Net)
 	g.add(name+"_gross", gross)
@@ -67,6 +68,14 @@ func (g *group) addEntry(e *entry) {
 	if e.Spend != 0 {
 		g.spent[e.Texts[6]] = true
 	}
+}
+
+// counterOf is the metric that counts a type.
+func counterOf(t proto.EventType) string {
+	if slices.Contains([]string{"impression", "click", "conversion"}, t.Name()) {
+		return t.Name() + "s"
+	}
+	return t.Name()
 }
 
 // quotients by name: numerator, denominator, factor and divisor.
@@ -115,10 +124,18 @@ func (g *group) shown(name string) any {
 	}
 }
 
+func trimZeros(decimal string) string {
+	decimal = strings.TrimRight(strings.TrimRight(decimal, "0"), ".")
+	if decimal == "-0" {
+		return "0"
+	}
+	return decimal
+}
+
 func isMoney(name string) bool { return quotients[name][0] == "spend" }
 
 func dimensionOf(e *entry, name string) string {
-	for i, d := range reports.dimensions {
+	for i, d := range report.Dimensions {
 		switch {
 		case d.Name != name:
 		case i == 0:
@@ -134,22 +151,22 @@ func dimensionOf(e *entry, name string) string {
 	panic("no dimension " + name)
 }
 
-func passes(e *entry, f Filter) bool {
+func passes(e *entry, f report.Filter) bool {
 	in := slices.Contains(f.Values, dimensionOf(e, f.Dimension))
-	return in == (f.Op == opIn || f.Op == opEq)
+	return in == (f.Op == report.OpIn || f.Op == report.OpEq)
 }
 
 // expect answers req with what the API would answer, or nil for mixed currencies.
-func expect(entries []entry, req *Request, advertiser uint64, start, end time.Time, zone *time.Location) map[string]any {
-	g := granularityNamed(req.Granularity)
+func expect(entries []entry, req *report.Request, advertiser uint64, start, end time.Time, zone *time.Location) map[string]any {
+	g := report.GranularityNamed(req.Granularity)
 	groups, totals := map[string]*group{}, newGroup()
 	for i := range entries {
 		e := &entries[i]
 		if e.Advertiser != advertiser || e.Minute.Before(start) || !e.Minute.Before(end) ||
-			slices.ContainsFunc(req.Filters, func(f Filter) bool { return !passes(e, f) }) {
+			slices.ContainsFunc(req.Filters, func(f report.Filter) bool { return !passes(e, f) }) {
 			continue
 		}
-		of := group{bucket: bucketOf(e.Minute, g, zone)}
+		of := group{bucket: testkit.BucketOf(e.Minute, g.Name, zone)}
 		for _, d := range req.Dimensions {
 			of.keys = append(of.keys, dimensionOf(e, d))
 		}
@@ -174,8 +191,8 @@ func expect(entries []entry, req *Request, advertiser uint64, start, end time.Ti
 	rows := []any{}
 	for _, group := range list[:min(limit, len(list))] {
 		row := map[string]any{"finality": "provisional"}
-		if g.typ != "" {
-			row[g.name] = shownBucket(g, zone, group.bucket)
+		if g.Type != "" {
+			row[g.Name] = shownBucket(g, zone, group.bucket)
 		}
 		for i, d := range req.Dimensions {
 			row[d] = group.keys[i]
@@ -194,7 +211,7 @@ func expect(entries []entry, req *Request, advertiser uint64, start, end time.Ti
 	return answer
 }
 
-func compareGroups(a, b *group, req *Request) int {
+func compareGroups(a, b *group, req *report.Request) int {
 	for _, o := range req.OrderBy {
 		var c int
 		switch i := slices.Index(req.Dimensions, o.Field); {
@@ -232,7 +249,7 @@ func compareGroups(a, b *group, req *Request) int {
 }
 
 func compareKeys(dimension, a, b string) int {
-	if reports.dimension(dimension).ID {
+	if report.DimensionNamed(dimension).ID {
 		x, _ := strconv.ParseUint(a, 10, 64)
 		y, _ := strconv.ParseUint(b, 10, 64)
 		return cmp.Compare(x, y)
@@ -247,7 +264,7 @@ func b2i(b bool) int {
 	return 0
 }
 
-func (req *Request) json() string {
+func bodyOf(req *report.Request) string {
 	body := map[string]any{
 		"advertiser": req.Advertiser, "start": req.Start, "end": req.End, "timezone": req.Timezone,
 		"granularity": req.Granularity, "metrics": req.Metrics, "limit": req.Limit,
@@ -304,7 +321,7 @@ func (o *oracle) ask(t *testing.T, n int) {
 		}
 		req, start, end, zone := randomRequest(o.rnd, own)
 		req.Advertiser = strconv.FormatUint(advertiser, 10)
-		body := req.json()
+		body := bodyOf(&req)
 		want := expect(o.entries, &req, advertiser, start, end, zone)
 		var got map[string]any
 		status := patiently(t, func() (status int) {
@@ -483,9 +500,9 @@ func head(a, b string) string {
 }
 
 // shownBucket names a bucket by its start.
-func shownBucket(g *granularity, zone *time.Location, bucket int64) string {
-	if g.typ == typeTimestamp {
+func shownBucket(g *report.Granularity, zone *time.Location, bucket int64) string {
+	if g.Type == export.Timestamp {
 		return time.Unix(bucket, 0).In(zone).Format(time.RFC3339)
 	}
-	return time.Unix(bucket*secondsPerDay, 0).UTC().Format(dateLayout)
+	return time.Unix(bucket*report.SecondsPerDay, 0).UTC().Format(time.DateOnly)
 }

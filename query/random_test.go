@@ -5,7 +5,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/adtally/adtally/internal/testkit"
 	"github.com/adtally/adtally/proto"
+	"github.com/adtally/adtally/query/report"
 )
 
 // odd are texts that a careless statement would take for something else.
@@ -16,10 +18,10 @@ var odd = []string{
 func randomEntries(rnd *rand.Rand, n int) []entry {
 	pick := func(list ...string) string { return list[rnd.IntN(len(list))] }
 	var minutes []time.Time
-	for _, name := range testZones {
+	for _, name := range testkit.ReportZones {
 		zone := mustLoad(name)
 		for at := time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC); ; {
-			next, ok := changeAfter(at, zone)
+			next, ok := testkit.ChangeAfter(at, zone)
 			if !ok || next.Year() > 2026 {
 				break
 			}
@@ -81,28 +83,28 @@ func mustLoad(name string) *time.Location {
 }
 
 // randomRequest returns a request, in the zone of the account now and then.
-func randomRequest(rnd *rand.Rand, own string) (req Request, start, end time.Time, zone *time.Location) {
-	req.Timezone = testZones[rnd.IntN(len(testZones))]
+func randomRequest(rnd *rand.Rand, own string) (req report.Request, start, end time.Time, zone *time.Location) {
+	req.Timezone = testkit.ReportZones[rnd.IntN(len(testkit.ReportZones))]
 	if rnd.IntN(3) == 0 {
 		req.Timezone = own
 	}
-	g := granularities[rnd.IntN(len(granularities))]
+	g := report.Granularities[rnd.IntN(len(report.Granularities))]
 	if rnd.IntN(8) == 0 { // where clocks change in the middle of an hour
-		req.Timezone, g = []string{"Australia/Lord_Howe", "Pacific/Chatham"}[rnd.IntN(2)], *granularityNamed("hour")
+		req.Timezone, g = []string{"Australia/Lord_Howe", "Pacific/Chatham"}[rnd.IntN(2)], *report.GranularityNamed("hour")
 	}
 	zone = mustLoad(req.Timezone)
-	req.Granularity = g.name
+	req.Granularity = g.Name
 	start = time.Date(2025, 1, 1, 0, rnd.IntN(700*24*60), 0, 0, time.UTC)
-	if next, ok := changeAfter(start, zone); ok && rnd.IntN(2) == 0 {
+	if next, ok := testkit.ChangeAfter(start, zone); ok && rnd.IntN(2) == 0 {
 		start = next.Add(time.Duration(rnd.IntN(3*24*60)-2*24*60) * time.Minute)
 	}
-	end = start.Add(time.Duration(1+rnd.IntN(min(g.maxDays, 500)*24*60)) * time.Minute)
+	end = start.Add(time.Duration(1+rnd.IntN(min(g.MaxDays, 500)*24*60)) * time.Minute)
 	if rnd.IntN(2) == 0 {
 		a, b := start.In(zone), end.In(zone).AddDate(0, 0, 1)
-		if g.name == "minute" {
+		if g.Name == "minute" {
 			b = a.AddDate(0, 0, 1+rnd.IntN(30))
 		}
-		req.Start, req.End = a.Format(dateLayout), b.Format(dateLayout)
+		req.Start, req.End = a.Format(time.DateOnly), b.Format(time.DateOnly)
 		start, end = firstMinute(a, zone), firstMinute(b, zone)
 	} else {
 		req.Start, req.End = start.In(zone).Format(time.RFC3339), end.UTC().Format(time.RFC3339)
@@ -112,36 +114,38 @@ func randomRequest(rnd *rand.Rand, own string) (req Request, start, end time.Tim
 		rnd.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
 		return names[:min(len(names), rnd.IntN(most+1))]
 	}
-	req.Dimensions = some(reports.dimensionNames(), 4)
+	req.Dimensions = some(report.DimensionNames(), 4)
 	req.Metrics = append(some([]string{"impressions", "spend", "ctr", "cpm", "cpc", "cpa", "conversion_rate", "viewability"}, 3),
-		some(slices.DeleteFunc(reports.metricNames(), func(n string) bool { return n == "impressions" || quotients[n][0] != "" || reports.metric(n).unique() }), 5)...)
+		some(slices.DeleteFunc(report.MetricNames(), func(n string) bool {
+			return n == "impressions" || quotients[n][0] != "" || report.MetricNamed(n).Unique()
+		}), 5)...)
 	if len(req.Metrics) == 0 {
 		req.Metrics = []string{"clicks"}
 	}
 	for range rnd.IntN(3) {
-		d := reports.dimensionNames()[rnd.IntN(len(reports.dimensions))]
-		f := Filter{Dimension: d, Op: filterOps[rnd.IntN(4)]}
+		d := report.DimensionNames()[rnd.IntN(len(report.Dimensions))]
+		f := report.Filter{Dimension: d, Op: report.Ops[rnd.IntN(4)]}
 		values := []string{"US", "CA", "US-NY", "mobile", "ios", "a", "USD", "EUR", ""}
 		switch {
 		case d == "browser":
 			values = odd
 		case d == "invalid_reason":
 			values = []string{"", "crawler", "non_browser,data_centre", "verdict", "nobody"}
-		case reports.dimension(d).ID:
+		case report.DimensionNamed(d).ID:
 			values = []string{"0", "1", "2", "7", "8", "18446744073709551615"}
 		}
 		f.Values = some(values, 4)
-		if len(f.Values) == 0 || f.Op == opEq || f.Op == opNe {
+		if len(f.Values) == 0 || f.Op == report.OpEq || f.Op == report.OpNe {
 			f.Values = values[rnd.IntN(len(values)):][:1]
 		}
 		req.Filters = append(req.Filters, f)
 	}
 	columns := append(slices.Clone(req.Dimensions), req.Metrics...)
-	if g.typ != "" {
-		columns = append(columns, g.name)
+	if g.Type != "" {
+		columns = append(columns, g.Name)
 	}
 	for _, field := range some(columns, 3) {
-		req.OrderBy = append(req.OrderBy, Order{Field: field, Direction: []string{"", "asc", "desc"}[rnd.IntN(3)]})
+		req.OrderBy = append(req.OrderBy, report.Order{Field: field, Direction: []string{"", "asc", "desc"}[rnd.IntN(3)]})
 	}
 	limit := []int64{1, 10, 1000, 100_000}[rnd.IntN(4)]
 	req.Limit = &limit
@@ -150,10 +154,10 @@ func randomRequest(rnd *rand.Rand, own string) (req Request, start, end time.Tim
 
 // firstMinute finds the first minute of a day by looking at every one.
 func firstMinute(day time.Time, zone *time.Location) time.Time {
-	date := day.In(zone).Format(dateLayout)
+	date := day.In(zone).Format(time.DateOnly)
 	t := day.UTC().Truncate(time.Minute)
 	for first := t; ; t = t.Add(-time.Minute) {
-		if t.In(zone).Format(dateLayout) == date {
+		if t.In(zone).Format(time.DateOnly) == date {
 			first = t
 		}
 		if day.Sub(t) > 27*time.Hour {

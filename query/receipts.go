@@ -8,6 +8,8 @@ import (
 
 	"github.com/adtally/adtally/internal/access"
 	"github.com/adtally/adtally/query/closing"
+	"github.com/adtally/adtally/query/problems"
+	"github.com/adtally/adtally/query/report"
 )
 
 // Receipts tells the fate of events.
@@ -68,10 +70,10 @@ const (
 func (s *Server) getReceipt(w http.ResponseWriter, r *http.Request, grant access.Grant) {
 	tenant, since, until, problem := receiptAsked(r, grant, time.Now())
 	if problem == nil && s.receipts == nil {
-		problem = newProblem(http.StatusNotImplemented, "receipts_off", "This server gives no receipts: it knows neither the brokers nor the key of ids (--id-key).")
+		problem = problems.New(http.StatusNotImplemented, "receipts_off", "This server gives no receipts: it knows neither the brokers nor the key of ids (--id-key).")
 	}
 	if problem != nil {
-		problem.write(w, requestIDOf(w))
+		problem.Write(w, requestIDOf(w))
 		return
 	}
 	ctx, cancel := withTimeout(r.Context(), s.cfg.Timeout)
@@ -83,7 +85,7 @@ func (s *Server) getReceipt(w http.ResponseWriter, r *http.Request, grant access
 	}
 	if refusal != nil {
 		s.metrics.refused.Inc()
-		refused(refusal).write(w, requestIDOf(w))
+		refused(refusal).Write(w, requestIDOf(w))
 		return
 	}
 	defer leave()
@@ -93,24 +95,24 @@ func (s *Server) getReceipt(w http.ResponseWriter, r *http.Request, grant access
 		return
 	}
 	if len(list) == 0 {
-		newProblem(http.StatusNotFound, "event_not_found", "No event with this id arrived from "+since.UTC().Format(time.RFC3339)+
-			" to "+until.UTC().Format(time.RFC3339)+"; name another since or until if it did.").write(w, requestIDOf(w))
+		problems.New(http.StatusNotFound, "event_not_found", "No event with this id arrived from "+since.UTC().Format(time.RFC3339)+
+			" to "+until.UTC().Format(time.RFC3339)+"; name another since or until if it did.").Write(w, requestIDOf(w))
 		return
 	}
 	writeJSONStatus(w, http.StatusOK, map[string]any{"receipts": list})
 }
 
 // receiptAsked reads which event is asked for, and when it arrived.
-func receiptAsked(r *http.Request, grant access.Grant, now time.Time) (tenant access.Tenant, since, until time.Time, problem *Problem) {
+func receiptAsked(r *http.Request, grant access.Grant, now time.Time) (tenant access.Tenant, since, until time.Time, problem *problems.Problem) {
 	values, problem := queryOf(r, "advertiser", "since", "until")
 	if problem != nil {
 		return tenant, since, until, problem
 	}
-	if tenant, problem = tenantOf(Request{Advertiser: values.Get("advertiser")}, grant); problem != nil {
+	if tenant, problem = report.TenantOf(values.Get("advertiser"), grant); problem != nil {
 		return tenant, since, until, problem
 	}
 	if id := r.PathValue("id"); id == "" || len(id) > maxEventID {
-		return tenant, since, until, badField("id", "invalid_id", "An event id has 1 to 256 bytes.")
+		return tenant, since, until, problems.Field("id", "invalid_id", "An event id has 1 to 256 bytes.")
 	}
 	until, problem = timeOf(values, "until", now, "until is when the event arrived at the latest, as 2026-11-20T11:00:00Z.")
 	if problem != nil {
@@ -122,22 +124,22 @@ func receiptAsked(r *http.Request, grant access.Grant, now time.Time) (tenant ac
 	}
 	switch {
 	case since.After(until):
-		problem = badField("until", "empty_range", "since must not be after until, nor after now.")
+		problem = problems.Field("until", "empty_range", "since must not be after until, nor after now.")
 	case since.Before(now.AddDate(0, 0, -maxReceiptDays)):
-		problem = badField("since", "invalid_time", "Receipts go back 31 days; without since, to a day before until.")
+		problem = problems.Field("since", "invalid_time", "Receipts go back 31 days; without since, to a day before until.")
 	}
 	return tenant, since, until, problem
 }
 
 // timeOf reads a parameter that is an instant; without it, other counts.
-func timeOf(values url.Values, name string, other time.Time, detail string) (time.Time, *Problem) {
+func timeOf(values url.Values, name string, other time.Time, detail string) (time.Time, *problems.Problem) {
 	text := values.Get(name)
 	if text == "" {
 		return other, nil
 	}
 	t, err := time.Parse(time.RFC3339, text)
 	if err != nil {
-		return t, badField(name, "invalid_time", detail)
+		return t, problems.Field(name, "invalid_time", detail)
 	}
 	return t, nil
 }

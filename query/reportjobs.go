@@ -13,8 +13,13 @@ import (
 	"unicode/utf8"
 
 	"github.com/adtally/adtally/internal/access"
+	"github.com/adtally/adtally/query/accept"
+	"github.com/adtally/adtally/query/answer"
 	"github.com/adtally/adtally/query/export"
 	"github.com/adtally/adtally/query/jobs"
+	"github.com/adtally/adtally/query/plan"
+	"github.com/adtally/adtally/query/problems"
+	"github.com/adtally/adtally/query/report"
 )
 
 // maxJobRows bounds the rows of a job's result.
@@ -47,87 +52,87 @@ const pollAfter = "1"
 func (s *Server) postJob(w http.ResponseWriter, r *http.Request, grant access.Grant) {
 	job, problem := s.submit(w, r, grant)
 	if problem != nil {
-		problem.write(w, requestIDOf(w))
+		problem.Write(w, requestIDOf(w))
 		return
 	}
 	w.Header().Set("Location", jobPath(job.ID, grant, job.Tenant))
 	s.showJob(w, grant, &job)
 }
 
-func (s *Server) submit(w http.ResponseWriter, r *http.Request, grant access.Grant) (jobs.Job, *Problem) {
+func (s *Server) submit(w http.ResponseWriter, r *http.Request, grant access.Grant) (jobs.Job, *problems.Problem) {
 	var none jobs.Job
 	if s.jobs == nil {
-		return none, newProblem(http.StatusNotImplemented, "jobs_off", "This instance runs no jobs: it has no --query-job-dir.")
+		return none, problems.New(http.StatusNotImplemented, "jobs_off", "This instance runs no jobs: it has no --query-job-dir.")
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBodyBytes))
 	if err != nil {
 		return none, bodyProblem(err)
 	}
-	format, ok := negotiate(r.Header.Values("Accept"))
+	format, ok := accept.Best(r.Header.Values("Accept"), formats)
 	if !ok {
-		return none, newProblem(http.StatusNotAcceptable, "not_acceptable", "None of the formats in Accept is there.").allowing(formats)
+		return none, problems.New(http.StatusNotAcceptable, "not_acceptable", "None of the formats in Accept is there.").Allowing(formats)
 	}
 	key := r.Header.Get("Idempotency-Key")
-	if len(key) > maxValueLen || !utf8.ValidString(key) {
-		return none, badField("Idempotency-Key", "invalid_idempotency_key", "An idempotency key has at most 256 bytes of UTF-8.")
+	if len(key) > report.MaxValueLen || !utf8.ValidString(key) {
+		return none, problems.Field("Idempotency-Key", "invalid_idempotency_key", "An idempotency key has at most 256 bytes of UTF-8.")
 	}
-	report, problem := s.jobReport(body, grant)
+	asked, problem := s.jobReport(body, grant)
 	if problem != nil {
 		return none, problem
 	}
-	job, err := s.jobs.Submit(report.tenant.Advertiser(), key, format, body)
+	job, err := s.jobs.Submit(asked.Tenant.Advertiser(), key, format, body)
 	switch {
 	case err == nil:
 		return job, nil
 	case errors.Is(err, jobs.ErrConflict):
-		return none, newProblem(http.StatusConflict, "idempotency_conflict", "This Idempotency-Key was used for another request.")
+		return none, problems.New(http.StatusConflict, "idempotency_conflict", "This Idempotency-Key was used for another request.")
 	case errors.Is(err, jobs.ErrTooMany):
-		return none, newProblem(http.StatusTooManyRequests, "too_many_jobs", "Too many jobs of this advertiser wait or run.").retry(10)
+		return none, problems.New(http.StatusTooManyRequests, "too_many_jobs", "Too many jobs of this advertiser wait or run.").Retry(10)
 	case errors.Is(err, jobs.ErrNotReady):
-		return none, newProblem(http.StatusServiceUnavailable, "starting", "Jobs are not known yet.").retry(1)
+		return none, problems.New(http.StatusServiceUnavailable, "starting", "Jobs are not known yet.").Retry(1)
 	default:
 		s.log.Error().Err(err).Str("request_id", requestIDOf(w)).Msg("report job cannot be taken")
-		return none, newProblem(http.StatusServiceUnavailable, "jobs_unavailable", "The job cannot be stored now.").retry(5)
+		return none, problems.New(http.StatusServiceUnavailable, "jobs_unavailable", "The job cannot be stored now.").Retry(5)
 	}
 }
 
 // jobReport checks the request of a job. A job has no pages, and more rows than an
 // answer.
-func (s *Server) jobReport(body []byte, grant access.Grant) (*Report, *Problem) {
-	req, problem := decodeRequest(body)
+func (s *Server) jobReport(body []byte, grant access.Grant) (*report.Report, *problems.Problem) {
+	req, problem := report.Decode(body)
 	if problem != nil {
 		return nil, problem
 	}
 	if req.Cursor != "" {
-		return nil, badField("cursor", "not_supported", "A job has no pages: its result holds all rows.")
+		return nil, problems.Field("cursor", "not_supported", "A job has no pages: its result holds all rows.")
 	}
-	req.mostRows = maxJobRows
+	req.MostRows = maxJobRows
 	if req.Limit == nil {
 		all := int64(maxJobRows)
 		req.Limit = &all
 	}
-	return NewReport(req, grant, s.keys.Account)
+	return report.New(req, grant, s.keys.Account)
 }
 
 func (s *Server) getJob(w http.ResponseWriter, r *http.Request, grant access.Grant) {
 	job, problem := s.findJob(r, grant)
 	if problem != nil {
-		problem.write(w, requestIDOf(w))
+		problem.Write(w, requestIDOf(w))
 		return
 	}
 	s.showJob(w, grant, &job)
 }
 
 // findJob finds a job of the key's advertiser; all others are not there.
-func (s *Server) findJob(r *http.Request, grant access.Grant) (jobs.Job, *Problem) {
-	missing := newProblem(http.StatusNotFound, "job_not_found", "There is no such job for this key; jobs are kept for a while after they end.")
+func (s *Server) findJob(r *http.Request, grant access.Grant) (jobs.Job, *problems.Problem) {
+	missing := problems.New(http.StatusNotFound, "job_not_found", "There is no such job for this key; jobs are kept for a while after they end.")
 	values := r.URL.Query()
 	for name := range values {
 		if name != "advertiser" || len(values[name]) != 1 {
-			return jobs.Job{}, badField(quote(name), "unknown_field", "Only advertiser is taken here.").allowing([]string{"advertiser"})
+			return jobs.Job{}, problems.Field(problems.Quote(name), "unknown_field", "Only advertiser is taken here.").Allowing([]string{"advertiser"})
 		}
 	}
-	tenant, problem := tenantOf(Request{Advertiser: values.Get("advertiser")}, grant)
+	tenant, problem := report.TenantOf(values.Get("advertiser"), grant)
 	if problem != nil {
 		return jobs.Job{}, problem
 	}
@@ -137,7 +142,7 @@ func (s *Server) findJob(r *http.Request, grant access.Grant) (jobs.Job, *Proble
 	job, err := s.jobs.Get(tenant.Advertiser(), r.PathValue("id"))
 	switch {
 	case errors.Is(err, jobs.ErrNotReady):
-		return job, newProblem(http.StatusServiceUnavailable, "starting", "Jobs are not known yet.").retry(1)
+		return job, problems.New(http.StatusServiceUnavailable, "starting", "Jobs are not known yet.").Retry(1)
 	case err != nil:
 		return job, missing
 	}
@@ -176,16 +181,16 @@ func (s *Server) showJob(w http.ResponseWriter, grant access.Grant, job *jobs.Jo
 func (s *Server) getJobResult(w http.ResponseWriter, r *http.Request, grant access.Grant) {
 	job, problem := s.findJob(r, grant)
 	if problem == nil && job.State != jobs.Done {
-		problem = newProblem(http.StatusConflict, "job_not_done", "The job is "+string(job.State)+".")
+		problem = problems.New(http.StatusConflict, "job_not_done", "The job is "+string(job.State)+".")
 	}
 	if problem != nil {
-		problem.write(w, requestIDOf(w))
+		problem.Write(w, requestIDOf(w))
 		return
 	}
 	f, err := s.jobs.Open(&job)
 	if err != nil {
 		s.log.Error().Err(err).Str("job", job.ID).Msg("result of a report job is missing")
-		internalProblem().write(w, requestIDOf(w))
+		internalProblem().Write(w, requestIDOf(w))
 		return
 	}
 	defer func() { _ = f.Close() }() // it was only read
@@ -202,38 +207,39 @@ func (s *Server) getJobResult(w http.ResponseWriter, r *http.Request, grant acce
 
 // runJob writes the result of a job as its rows come.
 func (s *Server) runJob(ctx context.Context, job jobs.Job, w io.Writer) (jobs.Outcome, error) {
-	tenant := access.Grant{KeyID: "job", Advertisers: []uint64{job.Tenant}}
-	report, problem := s.jobReport(job.Request, tenant)
+	grant := access.Grant{KeyID: "job", Advertisers: []uint64{job.Tenant}}
+	asked, problem := s.jobReport(job.Request, grant)
 	if problem != nil { // it was good when it was taken
-		return jobs.Outcome{Failure: problem.json()}, nil
+		return jobs.Outcome{Failure: problem.JSON()}, nil
 	}
 	ctx, cancel := withTimeout(ctx, s.cfg.Jobs.Timeout)
 	defer cancel()
 	var rows int
-	err := s.open(ctx, report)
+	planned, err := s.open(ctx, asked)
 	if err == nil {
-		rows, err = s.stream(ctx, report, job.Format, "job-"+job.ID, w)
+		rows, err = s.stream(ctx, planned, job.Format, "job-"+job.ID, w)
 	}
 	if err == nil {
 		return jobs.Outcome{Rows: rows}, nil
 	}
-	if problem, ok := errors.AsType[*Problem](err); ok {
-		return jobs.Outcome{Failure: problem.json()}, nil
+	if problem, ok := errors.AsType[*problems.Problem](err); ok {
+		return jobs.Outcome{Failure: problem.JSON()}, nil
 	}
 	return jobs.Outcome{}, timedOut(ctx, err)
 }
 
 // stream writes a report without holding its rows.
-func (s *Server) stream(ctx context.Context, r *Report, format, id string, w io.Writer) (rows int, err error) {
-	shape := &export.Shape{Columns: columnsOf(r), Zone: r.zone, Meta: s.meta(r)}
-	out, err := export.New(format, w, shape)
+func (s *Server) stream(ctx context.Context, p *plan.Plan, format, id string, w io.Writer) (rows int, err error) {
+	q := s.query(ctx, p, id, s.cfg.Jobs.Timeout)
+	shape := q.Shape()
+	out, err := export.New(format, w, &shape)
 	if err != nil {
 		return 0, err
 	}
-	f, err := s.fetch(ctx, r, id, s.cfg.Jobs.Timeout, out.Batch)
+	totals, meta, err := answer.Stream(ctx, s.conn, q, out.Batch)
 	if err != nil {
 		return 0, err
 	}
-	f.meta.NextCursor = ""
-	return f.meta.Rows, out.Close(f.totals.batch(r, f.st), &f.meta)
+	meta.NextCursor = ""
+	return meta.Rows, out.Close(totals, meta)
 }

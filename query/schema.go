@@ -1,20 +1,25 @@
 package query
 
-import "net/http"
+import (
+	"net/http"
+
+	"github.com/adtally/adtally/query/export"
+	"github.com/adtally/adtally/query/report"
+)
 
 type schemaColumn struct {
-	Name        string     `json:"name"`
-	Type        columnType `json:"type"`
-	Description string     `json:"description"`
-	OneCurrency bool       `json:"one_currency,omitempty"`
+	Name        string      `json:"name"`
+	Type        export.Type `json:"type"`
+	Description string      `json:"description"`
+	OneCurrency bool        `json:"one_currency,omitempty"`
 	// GoesWith lists the only dimensions and filters that a metric goes with.
 	GoesWith []string `json:"goes_with,omitempty"`
 }
 
 type schemaGranularity struct {
-	Name    string     `json:"name"`
-	Type    columnType `json:"type,omitempty"`
-	Longest string     `json:"longest_range"`
+	Name    string      `json:"name"`
+	Type    export.Type `json:"type,omitempty"`
+	Longest string      `json:"longest_range"`
 }
 
 // schema is what a client may ask. It is made from the lists that validation
@@ -40,30 +45,30 @@ var schemaNotes = []string{
 }
 
 func (s *Server) getSchema(w http.ResponseWriter, _ *http.Request) {
-	out := schema{Ops: filterOps, Formats: formats, Notes: schemaNotes, Limits: map[string]int{
-		"limit":         int(maxLimit),
+	out := schema{Ops: report.Ops, Formats: formats, Notes: schemaNotes, Limits: map[string]int{
+		"limit":         int(report.MaxLimit),
 		"job_limit":     maxJobRows,
-		"default_limit": defaultLimit,
-		"filters":       maxFilters,
-		"filter_values": maxFilterValues,
-		"value_bytes":   maxValueLen,
+		"default_limit": report.DefaultLimit,
+		"filters":       report.MaxFilters,
+		"filter_values": report.MaxFilterValues,
+		"value_bytes":   report.MaxValueLen,
 		"body_bytes":    maxBodyBytes,
 	}}
-	for i := range reports.dimensions {
-		d := &reports.dimensions[i]
-		out.Dimensions = append(out.Dimensions, schemaColumn{Name: d.Name, Type: d.columnType(), Description: d.description})
+	for i := range report.Dimensions {
+		d := &report.Dimensions[i]
+		out.Dimensions = append(out.Dimensions, schemaColumn{Name: d.Name, Type: d.ColumnType(), Description: d.Description})
 	}
-	for i := range reports.metrics {
-		m := &reports.metrics[i]
-		column := schemaColumn{Name: m.name, Type: m.columnType(), Description: m.description, OneCurrency: m.spends()}
-		if m.unique() {
-			column.GoesWith = reachDimensions
+	for i := range report.Metrics {
+		m := &report.Metrics[i]
+		column := schemaColumn{Name: m.Name, Type: m.ColumnType(), Description: m.Description, OneCurrency: m.Spends()}
+		if m.Unique() {
+			column.GoesWith = report.ReachDimensions
 		}
 		out.Metrics = append(out.Metrics, column)
 	}
-	for i := range granularities {
-		g := &granularities[i]
-		out.Granularities = append(out.Granularities, schemaGranularity{Name: g.name, Type: g.typ, Longest: g.longest()})
+	for i := range report.Granularities {
+		g := &report.Granularities[i]
+		out.Granularities = append(out.Granularities, schemaGranularity{Name: g.Name, Type: g.Type, Longest: g.Longest()})
 	}
 	writeJSONValue(w, out)
 }

@@ -22,8 +22,10 @@ import (
 	"github.com/adtally/adtally/query/cache"
 	"github.com/adtally/adtally/query/closing"
 	"github.com/adtally/adtally/query/export/manifest"
+	"github.com/adtally/adtally/query/export/queue"
 	"github.com/adtally/adtally/query/jobs"
 	"github.com/adtally/adtally/query/limit"
+	"github.com/adtally/adtally/query/watch"
 )
 
 // Config says where reports are served and how much one key may ask.
@@ -61,7 +63,7 @@ func (c *Config) Validate() error {
 	case c.Skew < 0:
 		return errors.New("--query-skew cannot be negative")
 	}
-	if err := validateWatch(c.Watch); err != nil {
+	if err := watch.Validate(c.Watch); err != nil {
 		return err
 	}
 	if c.BeaconURL == "" {
@@ -105,7 +107,7 @@ type Server struct {
 	handler  http.Handler
 	// chain is that of closes; exports is nil without a folder.
 	chain   *closing.Store
-	exports *exports
+	exports *queue.Queue
 	// receipts is nil where nothing knows the log.
 	receipts Receipts
 }
@@ -134,7 +136,7 @@ func New(cfg Config, conn clickhouse.Conn, keys Keys, log zerolog.Logger, set *m
 		s.jobs = jobs.New(cfg.Jobs, s.runJob, log, set)
 	}
 	if cfg.ExportsDir != "" {
-		s.exports = newExports(cfg.ExportsDir, manifest.NewExporter(conn), log)
+		s.exports = queue.New(cfg.ExportsDir, manifest.NewExporter(conn), log)
 	}
 	s.sessions = newSessions(s.secret)
 	s.graph = s.newGraph()
@@ -157,7 +159,7 @@ const (
 // Run serves on ln until ctx is done, then waits for the requests in flight.
 func (s *Server) Run(ctx context.Context, ln net.Listener) error {
 	if s.exports != nil {
-		defer s.exports.close()
+		defer s.exports.Close()
 	}
 	srv := &http.Server{
 		Handler:           s.handler,

@@ -17,6 +17,7 @@ import (
 
 	"github.com/adtally/adtally/internal/access"
 	"github.com/adtally/adtally/internal/clickhouse"
+	"github.com/adtally/adtally/query/report"
 )
 
 // reply is the head of an answer.
@@ -237,10 +238,14 @@ func TestOpenEndpoints(t *testing.T) {
 	if err := json.Unmarshal(text, &got); err != nil || res.status != http.StatusOK {
 		t.Fatalf("schema: %d %v", res.status, err)
 	}
-	if names := namesOf(got.Metrics, func(c schemaColumn) string { return c.Name }); !slices.Equal(names, reports.metricNames()) {
+	var names []string
+	for _, c := range got.Metrics {
+		names = append(names, c.Name)
+	}
+	if !slices.Equal(names, report.MetricNames()) {
 		t.Errorf("schema lists the metrics %v", names)
 	}
-	if len(got.Dimensions) != len(reports.dimensions) || len(got.Granularities) != len(granularities) {
+	if len(got.Dimensions) != len(report.Dimensions) || len(got.Granularities) != len(report.Granularities) {
 		t.Errorf("schema lists %d dimensions, %d granularities", len(got.Dimensions), len(got.Granularities))
 	}
 }

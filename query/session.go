@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/adtally/adtally/internal/access"
+	"github.com/adtally/adtally/query/problems"
 )
 
 const (
@@ -78,22 +79,22 @@ func setSession(w http.ResponseWriter, r *http.Request, value string, age int) {
 // signIn takes {"key":"…"} and answers with a cookie.
 func (s *Server) signIn(w http.ResponseWriter, r *http.Request) {
 	if !sameOrigin(r) {
-		newProblem(http.StatusForbidden, "cross_origin", "Only a page of this server may sign in; programs send Authorization: Bearer <key>.").
-			write(w, requestIDOf(w))
+		problems.New(http.StatusForbidden, "cross_origin", "Only a page of this server may sign in; programs send Authorization: Bearer <key>.").
+			Write(w, requestIDOf(w))
 		return
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxKeyText))
 	if err != nil {
-		bodyProblem(err).write(w, requestIDOf(w))
+		bodyProblem(err).Write(w, requestIDOf(w))
 		return
 	}
 	var given struct{ Key string }
 	if err := json.Unmarshal(body, &given); err != nil || given.Key == "" {
-		badField("key", "missing_field", `A body {"key":"…"} is wanted.`).write(w, requestIDOf(w))
+		problems.Field("key", "missing_field", `A body {"key":"…"} is wanted.`).Write(w, requestIDOf(w))
 		return
 	}
 	if _, problem := s.grantOf(r, given.Key); problem != nil {
-		problem.write(w, requestIDOf(w))
+		problem.Write(w, requestIDOf(w))
 		return
 	}
 	setSession(w, r, s.sessions.seal(given.Key, time.Now().Add(sessionLength)), int(sessionLength.Seconds()))
@@ -146,14 +147,14 @@ func (s *Server) getSession(w http.ResponseWriter, _ *http.Request, grant access
 }
 
 // grantOf looks a key up.
-func (s *Server) grantOf(r *http.Request, bearer string) (access.Grant, *Problem) {
+func (s *Server) grantOf(r *http.Request, bearer string) (access.Grant, *problems.Problem) {
 	grant, err := s.keys.Lookup(r.Context(), bearer)
 	switch {
 	case err == nil:
 		return grant, nil
 	case errors.Is(err, access.ErrUnknownKey):
-		return access.Grant{}, newProblem(http.StatusUnauthorized, "unknown_key", "The API key is unknown or revoked.")
+		return access.Grant{}, problems.New(http.StatusUnauthorized, "unknown_key", "The API key is unknown or revoked.")
 	default:
-		return access.Grant{}, newProblem(http.StatusServiceUnavailable, "starting", "API keys are not known yet.").retry(1)
+		return access.Grant{}, problems.New(http.StatusServiceUnavailable, "starting", "API keys are not known yet.").Retry(1)
 	}
 }

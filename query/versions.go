@@ -2,9 +2,6 @@ package query
 
 import (
 	"context"
-	"errors"
-	"net/http"
-	"strconv"
 	"sync"
 	"time"
 
@@ -30,8 +27,6 @@ const (
 	keepFor = time.Minute
 	// maxPinned bounds the earlier views, and the zone maps, that are remembered.
 	maxPinned = 256
-	// maxAsOf bounds the text of as_of; names grow with the number of partitions.
-	maxAsOf = 8 << 10
 )
 
 // versions finds the views that reports read, and remembers them for a while. It
@@ -180,8 +175,8 @@ func (v *versions) at(ctx context.Context, name string) (*books.View, error) {
 	return view, nil
 }
 
-// zoneMap returns a zone map. It never changes.
-func (v *versions) zoneMap(ctx context.Context, id uuid.UUID) (*books.ZoneMap, error) {
+// ZoneMap returns a zone map. It never changes.
+func (v *versions) ZoneMap(ctx context.Context, id uuid.UUID) (*books.ZoneMap, error) {
 	v.mu.Lock()
 	known := v.zones[id]
 	v.mu.Unlock()
@@ -199,96 +194,4 @@ func (v *versions) zoneMap(ctx context.Context, id uuid.UUID) (*books.ZoneMap, e
 	}
 	v.zones[id] = m
 	return m, nil
-}
-
-// Closes knows which days are closed.
-type Closes interface {
-	// Through returns the instant before which all days of the advertiser are
-	// closed in its own time zone, as the books were at a cut; zero if none is.
-	Through(ctx context.Context, advertiser uint64, zone *time.Location, cut uint64) (time.Time, error)
-}
-
-// open fixes the version of the books that a report reads: the one that it names,
-// or the newest. It must be called before a statement is made of the report.
-func (s *Server) open(ctx context.Context, r *Report) error {
-	view, err := s.view(ctx, r.asOf)
-	if err != nil {
-		return err
-	}
-	closed, err := s.closes.Through(ctx, r.tenant.Advertiser(), r.accountZone, view.Cut)
-	if err != nil {
-		return err
-	}
-	if r.requireFinal && closed.Before(r.end) {
-		return notFinal(closed)
-	}
-	r.view, r.closed = view, closed
-	r.sources, err = s.plan(ctx, r)
-	return err
-}
-
-func (s *Server) view(ctx context.Context, asOf string) (*books.View, error) {
-	if asOf == "" {
-		return s.versions.now(ctx)
-	}
-	view, err := s.versions.at(ctx, asOf)
-	switch {
-	case errors.Is(err, books.ErrNoView):
-		return nil, badField("as_of", "unknown_as_of",
-			"There is no such version of the books: as_of is what meta.as_of of an earlier answer said.")
-	case errors.Is(err, books.ErrGone):
-		return nil, versionGone("as_of", err)
-	}
-	return view, err
-}
-
-// versionGone says that a version cannot be put together any more, and which is
-// the oldest that can.
-func versionGone(field string, err error) *Problem {
-	p := newProblem(http.StatusGone, "as_of_gone", "This version of the books is no longer kept.")
-	p.Field = field
-	if gone, ok := errors.AsType[*books.GoneError](err); ok {
-		oldest := strconv.FormatUint(gone.Oldest, 10)
-		p.Detail = "This version of the books is no longer kept; the oldest that is kept is " + oldest + "."
-		p.Allowed = []string{oldest}
-	}
-	return p
-}
-
-func notFinal(closed time.Time) *Problem {
-	detail := "No day is closed yet, so every number is provisional."
-	if !closed.IsZero() {
-		detail = "Days are closed up to " + closed.UTC().Format(time.RFC3339) + " only."
-	}
-	p := newProblem(http.StatusConflict, "not_final", detail)
-	p.Field = "require"
-	return p
-}
-
-// Finality of rows and answers.
-const (
-	finalityProvisional = "provisional"
-	finalityFinal       = "final"
-)
-
-// finality says whether all of a bucket lies in closed days.
-func (r *Report) finality(bucket int64) string {
-	if r.closed.IsZero() || r.closed.Before(r.bucketEnd(bucket)) {
-		return finalityProvisional
-	}
-	return finalityFinal
-}
-
-// wholeFinality is that of all rows together.
-func (r *Report) wholeFinality() string {
-	if r.closed.IsZero() || r.closed.Before(r.end) {
-		return finalityProvisional
-	}
-	return finalityFinal
-}
-
-// completeThrough is the time up to which the report's view has everything; zero
-// while that is not known.
-func (s *Server) completeThrough(r *Report) time.Time {
-	return books.CompleteThrough(r.view.Reached(), s.cfg.Skew)
 }

@@ -20,9 +20,11 @@ plant ingest/spool/zz_planted.go spool github.com/twmb/franz-go/pkg/kgo
 plant ingest/produce/zz_planted.go produce github.com/valyala/fasthttp
 plant ingest/produce/zz_decided.go produce "$module/ingest/token"
 plant query/zz_planted.go query "$module/internal/kafka"
+plant query/report/zz_planted.go report "$module/internal/books"
+plant query/plan/zz_planted.go plan "$module/query/export"
 
 found=$(go tool -modfile=scripts/tools/go.mod golangci-lint run --enable-only depguard \
-	./aggregate/window ./ingest ./ingest/produce ./ingest/spool ./query 2>/dev/null || true)
+	./aggregate/window ./ingest ./ingest/produce ./ingest/spool ./query ./query/report ./query/plan 2>/dev/null || true)
 for file in "${planted[@]}"; do
 	if ! grep -q "$file.*depguard" <<<"$found"; then
 		echo "arrows: lint does not see the violation planted in $file" >&2
