@@ -47,6 +47,7 @@ type secrets struct {
 }
 
 type ingestCmd struct {
+	TimerSlack time.Duration `help:"How late the kernel may fire the timers of this process, which saves wake-ups (Linux; 0 for the system's default)." default:"5ms"`
 	secrets
 	taking
 	Kafka      kafka.Config      `embed:"" prefix:"kafka-"`
@@ -56,6 +57,12 @@ type ingestCmd struct {
 
 // Run takes beacons until ctx is done.
 func (c *ingestCmd) Run(ctx context.Context, e *env) error {
+	slack, err := ops.SetTimerSlack(c.TimerSlack)
+	if err != nil {
+		e.log.Warn().Err(err).Msg("timers keep the system's slack: a beacon costs more at low rates")
+	} else {
+		e.log.Info().Dur("slack", slack).Msg("timers may fire late by this much")
+	}
 	return serve(ctx, c.Admin, e.log, func(ctx context.Context) ([]role, error) {
 		topic, check, err := c.openTopic(ctx, e.log)
 		if err != nil || ctx.Err() != nil {

@@ -23,6 +23,9 @@ const (
 	// patience is the part of the linger that the timer leaves to a request that
 	// may come and send the round: to wake somebody costs as much as a request.
 	patience = 4
+	// alone is how many lingers without another request make one go at once:
+	// nobody is likely to come and share its round.
+	alone = 4
 	// longestRound is how long a round waits for the one before it.
 	longestRound = 50 * time.Millisecond
 	// safetyLinger is when the producer sends by itself what it was not told to
@@ -36,9 +39,10 @@ type rounds struct {
 	linger time.Duration
 
 	mu       sync.Mutex
-	next     *round   // that gathers
-	last     *round   // that was sent, until it is settled
-	sent     []*round // that may have batches which are not settled
+	latest   time.Time // when the last batch came
+	next     *round    // that gathers
+	last     *round    // that was sent, until it is settled
+	sent     []*round  // that may have batches which are not settled
 	free     []*round
 	ripen    *time.Timer
 	sweeper  *time.Timer
@@ -72,22 +76,24 @@ func newRounds(sink *Kafka, linger time.Duration) *rounds {
 }
 
 // add puts b, which arrived at now, into the next round, and sends the round
-// if it has gathered for long enough: a request that comes anyway does so more
-// cheaply than the timer, which would have to wake somebody.
+// if it has gathered for long enough or b came alone: a request that comes anyway
+// does so more cheaply than the timer, which would have to wake somebody.
 func (r *rounds) add(b *Batch, now time.Time, wait time.Duration) {
 	d := departure{batch: b, turn: b.flight.depart(), due: now.Add(wait)}
 	r.mu.Lock()
 	n := r.next
 	b.flight.round = n
+	lone := r.last == nil && now.Sub(r.latest) > alone*r.linger
+	r.latest = now
 	if len(n.flights) == 0 {
 		n.began = now
-		if r.linger > 0 {
+		if r.linger > 0 && !lone {
 			r.ripen.Reset(r.linger + r.linger/patience)
 		}
 	}
 	n.flights = append(n.flights, d)
 	n.left.Add(1)
-	ripe := !n.leaving && r.ripe(now) <= 0
+	ripe := !n.leaving && (lone || r.ripe(now) <= 0)
 	if ripe {
 		n.leaving = true
 	}
