@@ -77,8 +77,9 @@ func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, s
 	exited, code := false, exitDone
 	parser, err := kong.New(&c,
 		kong.Name("adtally"),
-		kong.Description("Counts ads: beacons in, reports out. Every flag is also an environment variable, "+envPrefix+"_ and the flag's name."),
+		kong.Description("Counts ads: beacons in, reports out. Every setting is a flag and an environment variable, "+envPrefix+"_ and the name of the flag."),
 		kong.DefaultEnvars(envPrefix),
+		kong.PostBuild(addShortNames),
 		kong.Vars{"visitor_agent": visitorAgent},
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(n int) { exited, code = true, n }),
@@ -125,6 +126,23 @@ type usageError struct{ text string }
 func (e *usageError) Error() string { return e.text }
 
 func wrongUsage(format string, args ...any) error { return &usageError{fmt.Sprintf(format, args...)} }
+
+// shortNames are settings that also go by a name without that of their role.
+var shortNames = map[string]string{"ingest-max-event-age": "max-event-age"}
+
+// addShortNames lets the flags of shortNames, and their variables, have both
+// names.
+func addShortNames(k *kong.Kong) error {
+	return kong.Visit(k.Model, func(n kong.Visitable, next kong.Next) error {
+		if f, ok := n.(*kong.Flag); ok && shortNames[f.Name] != "" {
+			short := shortNames[f.Name]
+			f.Aliases = append(f.Aliases, short)
+			f.Envs = append(f.Envs, envPrefix+"_"+strings.ToUpper(strings.ReplaceAll(short, "-", "_")))
+			f.Tag.Envs = f.Envs
+		}
+		return next(nil)
+	})
+}
 
 // unknownSettings finds ADTALLY_ variables that no flag reads: a mistyped name
 // would otherwise be a setting that silently does nothing.

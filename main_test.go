@@ -281,6 +281,8 @@ func TestCommandLine(t *testing.T) {
 	f([]string{"key", "list", "--data", t.TempDir()}, nil, exitFailed, "no adtally run")
 	f([]string{"key", "list"}, nil, exitUsage, "--data DIR")
 	f([]string{"version"}, []string{"ADTALLY_SCOPE=admin"}, exitUsage, "not a setting")
+	f([]string{"ingest", "--max-event-age=soon"}, nil, exitUsage, `"soon"`)
+	f([]string{"ingest"}, []string{"ADTALLY_MAX_EVENT_AGE=soon"}, exitUsage, `"soon"`)
 	f([]string{"--help"}, nil, exitDone, "aggregate")
 }
 

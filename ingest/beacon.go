@@ -70,7 +70,7 @@ func (s *Server) readBeacon(ctx *fasthttp.RequestCtx, rt route, text []byte, sc 
 		at = pixelTime(v.ts, at)
 	}
 	if !s.limits.setTime(e, at) {
-		return rejection{reason: reasonTooOld, field: "ts", detail: "events are counted up to " + s.cfg.MaxEventAge.String() + " after they happened"}
+		return s.tooOld("ts")
 	}
 	s.readSender(v, &ctx.Request.Header, ctx.RemoteAddr())
 	s.stamp(sc, v.decision)

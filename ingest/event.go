@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"math/bits"
+	"strconv"
 	"time"
 	"unicode/utf8"
 	"unsafe"
@@ -66,6 +67,10 @@ func badValue(f field, detail string) rejection {
 	return rejection{reason: reasonValue, field: fieldNames[f], detail: detail}
 }
 
+func tooLong(f field, limit int) rejection {
+	return badValue(f, "longer than "+strconv.Itoa(limit)+" bytes")
+}
+
 // shape rejects what cannot be read as an event at all.
 func (e *rawEvent) shape() rejection {
 	if !e.object {
@@ -99,7 +104,7 @@ func (e *rawEvent) text(f field, limit int) ([]byte, rejection) {
 		return nil, rejection{}
 	case jsonscan.String:
 		if len(e.values[f]) > limit {
-			return nil, badValue(f, "too long")
+			return nil, tooLong(f, limit)
 		}
 		return e.values[f], rejection{}
 	default:
@@ -167,7 +172,11 @@ func (s *Server) place(e *proto.Event, at int64) rejection {
 	if s.limits.setTime(e, at) {
 		return rejection{}
 	}
-	return rejection{reason: reasonTooOld, field: fieldNames[fieldTime], detail: "older than the server's max event age"}
+	return s.tooOld(fieldNames[fieldTime])
+}
+
+func (s *Server) tooOld(field string) rejection {
+	return rejection{reason: reasonTooOld, field: field, detail: "events are counted up to " + s.cfg.MaxEventAge.String() + " after they happened"}
 }
 
 // parseUint reads a decimal number without sign. All of its digits count.

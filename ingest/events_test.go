@@ -14,7 +14,7 @@ import (
 	"github.com/adtally/adtally/proto"
 )
 
-const minimal = `{"type":"impression","id":"x","advertiser_id":1,"campaign_id":2}`
+const minimal = `{"type":"impression","id":"x","advertiser_id":1}`
 
 func pack(text string) string {
 	var buf bytes.Buffer

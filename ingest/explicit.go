@@ -76,27 +76,26 @@ func (s *Server) fillFromUser(sc *scratch, raw *rawEvent) {
 }
 
 func fillNumbers(e *proto.Event, raw *rawEvent) (bad rejection) {
+	if raw.kind(fieldAdvertiser) == jsonscan.None {
+		return missing(fieldAdvertiser)
+	}
 	for _, n := range [...]struct {
-		field    field
-		dst      *uint64
-		required bool
+		field field
+		dst   *uint64
 	}{
-		{fieldAdvertiser, &e.AdvertiserId, true},
-		{fieldCampaign, &e.CampaignId, true},
-		{fieldAdGroup, &e.AdGroupId, false},
-		{fieldCreative, &e.CreativeId, false},
-		{fieldPlacement, &e.PlacementId, false},
-		{fieldPublisher, &e.PublisherId, false},
+		{fieldAdvertiser, &e.AdvertiserId},
+		{fieldCampaign, &e.CampaignId},
+		{fieldAdGroup, &e.AdGroupId},
+		{fieldCreative, &e.CreativeId},
+		{fieldPlacement, &e.PlacementId},
+		{fieldPublisher, &e.PublisherId},
 	} {
-		if n.required && raw.kind(n.field) == jsonscan.None {
-			return missing(n.field)
-		}
 		if *n.dst, bad = raw.number(n.field); bad.reason != "" {
 			return bad
 		}
-		if n.required && *n.dst == 0 {
-			return badValue(n.field, "must be greater than 0")
-		}
+	}
+	if e.AdvertiserId == 0 {
+		return badValue(fieldAdvertiser, "must be greater than 0")
 	}
 	return rejection{}
 }
@@ -195,7 +194,7 @@ func fillPrice(e *proto.Event, raw *rawEvent) rejection {
 	case raw.kind(fieldPrice) == jsonscan.Other:
 		return badValue(fieldPrice, "not a decimal string")
 	case len(text) > maxPriceText:
-		return badValue(fieldPrice, "too long")
+		return tooLong(fieldPrice, maxPriceText)
 	case len(pricing) == 0:
 		return missing(fieldPricing)
 	case len(currency) == 0:

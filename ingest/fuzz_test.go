@@ -120,7 +120,7 @@ func checkAccepted(t *testing.T, s *Server, sc *scratch) {
 	if err := back.UnmarshalVT(sc.batch.Event(sc.batch.Len() - 1)); err != nil || !protobuf.Equal(&back, &sc.event) {
 		t.Fatalf("encoded %v, decoded %v, %v", &sc.event, &back, err)
 	}
-	if back.AdvertiserId == 0 || back.CampaignId == 0 || back.EventID().IsZero() || back.Type.Name() == "" || back.TimeUs == 0 || back.PriceNanos < 0 {
+	if back.AdvertiserId == 0 || back.EventID().IsZero() || back.Type.Name() == "" || back.TimeUs == 0 || back.PriceNanos < 0 {
 		t.Fatalf("accepted %v", &back)
 	}
 }

@@ -25,8 +25,8 @@ func TestHostileJSON(t *testing.T) {
 	}
 	with := func(fields string) string { return strings.TrimSuffix(minimal, "}") + "," + fields + "}" }
 	f(with(`"x":`+strings.Repeat("[", 60_000)+strings.Repeat("]", 60_000)), "nested deeper")
-	f(with(`"campaign_id":3`), `"detail":"given twice"`)
-	f(with(`"campaig\u006e_id":3`), `"detail":"given twice"`)
+	f(with(`"advertiser_id":3`), `"detail":"given twice"`)
+	f(with(`"advertise\u0072_id":3`), `"detail":"given twice"`)
 	f(with(`"price":1e400`), "too long or too large")
 	f(with(`"price":NaN`), "broken JSON")
 	f(with(`"variant":"\ud800"`), "half a surrogate pair")

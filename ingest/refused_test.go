@@ -58,7 +58,7 @@ func TestServerEventsRejected(t *testing.T) {
 		text, _ := json.Marshal(m)
 		return string(text)
 	}
-	for _, field := range []string{"type", "id", "advertiser_id", "campaign_id"} {
+	for _, field := range []string{"type", "id", "advertiser_id"} {
 		f(without(field), "missing_field", field)
 	}
 	f(`{"type":"click","impression_id":"x","advertiser_id":1,"campaign_id":2}`, "missing_field", "id")
@@ -73,7 +73,7 @@ func TestServerEventsRejected(t *testing.T) {
 		f(with(`"publisher_id":`+id), "bad_value", "publisher_id")
 	}
 	f(with(`"impression_id":"y"`), "bad_value", "impression_id")
-	f(with(`"campaign_id":3`), "bad_value", "campaign_id")
+	f(with(`"advertiser_id":3`), "bad_value", "advertiser_id")
 	f(with(`"country":"USA"`), "bad_value", "country")
 	f(with(`"country":"U1"`), "bad_value", "country")
 	f(with(`"country":"é"`), "bad_value", "country")
@@ -92,6 +92,15 @@ func TestServerEventsRejected(t *testing.T) {
 	for _, price := range []string{`"-1"`, `-1`, `"1e3"`, `1e3`, `"1.0000001"`, `"1000001"`, `"9223372036854775808"`, `"NaN"`, `"1,5"`, `""`, `"."`, `{}`, `"` + strings.Repeat("0", 40) + `"`} {
 		f(with(`"price":`+price+`,"pricing":"cpm","currency":"USD"`), "bad_value", "price")
 	}
+	says := func(fields, detail string) {
+		t.Helper()
+		if bad := r.post("/v1/events", `[`+with(fields)+`]`).batch(t).Rejected; len(bad) != 1 || bad[0].Detail != detail {
+			t.Errorf("%s: %+v, want the detail %q", fields, bad, detail)
+		}
+	}
+	says(`"region":"`+strings.Repeat("r", 17)+`"`, "longer than 16 bytes")
+	says(`"price":"`+strings.Repeat("0", 40)+`","pricing":"cpm","currency":"USD"`, "longer than 32 bytes")
+	says(`"time":0`, "events are counted up to 744h0m0s after they happened")
 	for _, at := range []string{`"yesterday"`, `"2026-11-20"`, `"2026-11-20T10:00:00"`, `""`, `"1732096800123"`, `1.5`, `-1`, `1e12`, `true`, `9999999999999999`} {
 		f(with(`"time":`+at), "bad_value", "time")
 	}

@@ -178,7 +178,7 @@ func TestEverythingArrivesOverABadWay(t *testing.T) {
 			t.Fatal(err)
 		}
 		if i%50 == 0 { // of an advertiser that the key does not cover
-			if err := c.Send(t.Context(), client.Event{Type: "click", ID: fmt.Sprintf("c%d", i), AdvertiserID: 9, CampaignID: 2}); err != nil {
+			if err := c.Send(t.Context(), client.Event{Type: "click", ID: fmt.Sprintf("c%d", i), AdvertiserID: 9}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -268,7 +268,7 @@ func TestWhatCannotBeSent(t *testing.T) {
 	}
 	long := impression(1)
 	long.UserAgent = strings.Repeat("x", 200_000)
-	for _, e := range []client.Event{{}, {Type: "click", AdvertiserID: 1}, long} {
+	for _, e := range []client.Event{{}, {Type: "click"}, {AdvertiserID: 1}, long} {
 		if err := c.Send(t.Context(), e); err == nil {
 			t.Errorf("%.100v is taken", e)
 		}

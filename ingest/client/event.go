@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Event is what a server reports. Type, AdvertiserID and CampaignID are
-// required; what is left empty is not sent.
+// Event is what a server reports. Type and AdvertiserID are required; what is
+// left empty is not sent.
 type Event struct {
 	// Type is impression, viewable, click, conversion, video_start and so on.
 	Type string `json:"type"`
@@ -23,7 +23,7 @@ type Event struct {
 	Time time.Time `json:"time"`
 
 	AdvertiserID uint64 `json:"advertiser_id"`
-	CampaignID   uint64 `json:"campaign_id"`
+	CampaignID   uint64 `json:"campaign_id,omitempty"`
 	AdGroupID    uint64 `json:"ad_group_id,omitempty"`
 	CreativeID   uint64 `json:"creative_id,omitempty"`
 	PlacementID  uint64 `json:"placement_id,omitempty"`
@@ -64,11 +64,11 @@ type pending struct {
 	first time.Time // of its attempts
 }
 
-var errIncomplete = errors.New("type, advertiser_id and campaign_id are required")
+var errIncomplete = errors.New("type and advertiser_id are required")
 
 // encode fixes what an event is, for every attempt.
 func encode(e Event, now time.Time) (pending, error) {
-	if e.Type == "" || e.AdvertiserID == 0 || e.CampaignID == 0 {
+	if e.Type == "" || e.AdvertiserID == 0 {
 		return pending{}, errIncomplete
 	}
 	if e.ID == "" {
