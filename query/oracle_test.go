@@ -15,12 +15,14 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
 	"github.com/rs/zerolog"
 
+	"github.com/adtally/adtally/internal/clickhouse"
 	"github.com/adtally/adtally/internal/testkit"
 	"github.com/adtally/adtally/proto"
 	"github.com/adtally/adtally/query/export"
@@ -300,6 +302,43 @@ type oracle struct {
 	asked   []question
 	// rows and mixed count what was answered.
 	rows, mixed int
+	conn        *sender
+}
+
+// sender counts the statements that rows in memory go along with.
+type sender struct {
+	clickhouse.Conn
+
+	sent atomic.Int64
+}
+
+func (s *sender) Blocks(ctx context.Context, q clickhouse.BlockQuery) error {
+	if len(q.Sent) > 0 {
+		s.sent.Add(1)
+	}
+	return s.Conn.Blocks(ctx, q)
+}
+
+// renew has the server read the newest version, half of the times with what is
+// behind its cut; without, reports read the ledger.
+func (o *oracle) renew(t *testing.T) {
+	t.Helper()
+	v := o.server.versions
+	<-v.turn // a reading that began before does not count any more
+	defer func() { v.turn <- struct{}{} }()
+	if o.rnd.IntN(2) == 0 {
+		patiently(t, func() int {
+			if v.look(t.Context()) != nil {
+				return http.StatusServiceUnavailable
+			}
+			return http.StatusOK
+		})
+		return
+	}
+	v.looked = nil
+	v.mu.Lock()
+	v.readAt = time.Time{} // the last reading lacks what came since
+	v.mu.Unlock()
 }
 
 // question is a report whose answer must stay what it was.
@@ -308,12 +347,10 @@ type question struct{ body, asOf, format, answer string }
 // ask asks random reports for the newest version.
 func (o *oracle) ask(t *testing.T, n int) {
 	t.Helper()
-	<-o.server.versions.turn // a reading that began before does not count any more
-	o.server.versions.mu.Lock()
-	o.server.versions.readAt = time.Time{} // the last reading lacks what came since
-	o.server.versions.mu.Unlock()
-	o.server.versions.turn <- struct{}{}
-	for range n {
+	for i := range n {
+		if i%5 == 0 {
+			o.renew(t)
+		}
 		advertiser := uint64(7 + o.rnd.IntN(3))
 		own := "UTC"
 		if zone := oracleZones[advertiser]; zone != nil {
@@ -384,8 +421,10 @@ func patiently(t *testing.T, ask func() int) (status int) {
 // again asks some of the earlier questions as of then.
 func (o *oracle) again(t *testing.T, n int) {
 	t.Helper()
+	// Versions that are put together anew have nothing in memory.
 	o.server.versions.mu.Lock()
 	clear(o.server.versions.pinned)
+	o.server.versions.newest = nil
 	o.server.versions.mu.Unlock()
 	for range n {
 		q := o.asked[o.rnd.IntN(len(o.asked))]
@@ -436,7 +475,8 @@ func (o *oracle) disturbedCut(t *testing.T) {
 func TestReportsAgainstOracle(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(7, 8))
 	o := &oracle{ledger: newLedger(t, 2), rnd: rnd}
-	o.server = New(testConfig(), o.reader, newFixedKeys(), zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.ErrorLevel), metrics.NewSet())
+	o.conn = &sender{Conn: o.reader}
+	o.server = New(testConfig(), o.conn, newFixedKeys(), zerolog.New(zerolog.NewTestWriter(t)).Level(zerolog.ErrorLevel), metrics.NewSet())
 	o.url, _ = serveUntil(t.Context(), t, o.server)
 	step := 0
 	for entries := range slices.Chunk(randomEntries(rnd, 8000), 400) {
@@ -455,7 +495,10 @@ func TestReportsAgainstOracle(t *testing.T) {
 	if err != nil || newest.Number < 5 || len(newest.Cover) < 1 {
 		t.Fatalf("newest cut: %+v %v", newest, err)
 	}
-	t.Logf("%d reports with %d rows, %d of mixed currencies, %d cuts", len(o.asked)+o.mixed, o.rows, o.mixed, newest.Number)
+	if o.conn.sent.Load() < 50 {
+		t.Errorf("only %d reports got rows from memory", o.conn.sent.Load())
+	}
+	t.Logf("%d reports with %d rows, %d of mixed currencies, %d with rows from memory, %d cuts", len(o.asked)+o.mixed, o.rows, o.mixed, o.conn.sent.Load(), newest.Number)
 }
 
 func post(t *testing.T, url, key, body string) (int, map[string]any) {

@@ -37,6 +37,8 @@ type versions struct {
 	// news says that the ledger has more; without, it is only looked at.
 	news <-chan struct{}
 	turn chan struct{} // holds one token: whoever has it reads the newest view
+	// looked is the last view whose rest was looked at, for whoever has the turn.
+	looked *books.View
 
 	mu     sync.Mutex
 	newest *books.View
@@ -83,6 +85,7 @@ func (v *versions) read(ctx context.Context) (*books.View, error) {
 	if err != nil {
 		return nil, err
 	}
+	view = view.Known(v.looked)
 	v.publish(view, began)
 	return view, nil
 }
@@ -125,18 +128,30 @@ func (v *versions) refresh(ctx context.Context) time.Duration {
 	began := time.Now()
 	defer func() { v.turn <- struct{}{} }()
 	// After an error the view grows old, and the next report says why.
-	view, err := v.read(ctx)
-	if err != nil {
+	if v.look(ctx) != nil {
 		return refreshEvery
-	}
-	// Reports have it already, and from now on they know what need not be read.
-	if looked, err := v.reader.Looked(ctx, view); err == nil {
-		v.publish(looked, began)
 	}
 	if v.news != nil {
 		return quietFor
 	}
 	return min(max(refreshShare*time.Since(began), refreshLeast), refreshEvery)
+}
+
+// look reads the newest view, and then what is behind its cut: reports have the view
+// already, and from then on they need not read that. Its caller has the turn.
+func (v *versions) look(ctx context.Context) error {
+	began := time.Now()
+	view, err := v.read(ctx)
+	if err != nil {
+		return err
+	}
+	looked, err := v.reader.Looked(ctx, view, v.looked)
+	if err != nil {
+		return err
+	}
+	v.looked = looked
+	v.publish(looked, began)
+	return nil
 }
 
 func (v *versions) recent() *books.View {

@@ -38,8 +38,8 @@ type View struct {
 	// Dropped is what the ledger no longer keeps of it.
 	Dropped Dropped
 
-	// touched says what the rows of Rest are about, if somebody looked.
-	touched *touched
+	// rest is the rows of Rest, if somebody looked.
+	rest *rest
 }
 
 // Whole is everything that the view counts, as a slice of the ledger.
@@ -86,18 +86,6 @@ func (r *Reader) Now(ctx context.Context) (*View, error) {
 		Deltas: cut.Cover, Rest: tail.Slice, RestRows: tail.Rows, Dropped: dropped,
 	}
 	return v, nil
-}
-
-// Looked returns the view as one that knows what the rows of its rest are about,
-// if they are not too many to be looked at.
-func (r *Reader) Looked(ctx context.Context, v *View) (*View, error) {
-	if v.RestRows == 0 || v.RestRows >= maxTouched {
-		return v, nil
-	}
-	looked := *v
-	var err error
-	looked.touched, err = r.touchedBy(ctx, &v.Rest)
-	return &looked, err
 }
 
 // At returns the view of a name, ErrNoView or ErrGone.

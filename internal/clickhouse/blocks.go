@@ -34,6 +34,10 @@ type BlockQuery struct {
 	Params Parameters
 	// Settings hold for this statement.
 	Settings map[string]string
+	// Sent are rows that the statement reads as a table of the name SentAs; none
+	// without columns. They are only read here.
+	Sent   []NamedColumn
+	SentAs string
 	// Columns are decoded into, in the order of the statement; each block
 	// replaces what the one before left, unless OnBlock took it.
 	Columns []Column
@@ -314,6 +318,10 @@ func (q *BlockQuery) query(onFirst func()) ch.Query {
 			onFirst()
 			return q.OnBlock(block.Rows)
 		},
+	}
+	for _, column := range q.Sent {
+		out.ExternalTable = q.SentAs
+		out.ExternalData = append(out.ExternalData, proto.InputColumn{Name: column.Name, Data: column.Values.input()})
 	}
 	for name, value := range q.Params {
 		out.Parameters = append(out.Parameters, proto.Parameter{Key: name, Value: "'" + dumpEscapes.Replace(value) + "'"})

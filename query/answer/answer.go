@@ -2,7 +2,6 @@ package answer
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -119,7 +118,7 @@ func (f *fetch) run(ctx context.Context, conn clickhouse.Conn) error {
 	// The totals look like one more block, so each is held until the next comes.
 	var held *block
 	err := conn.Blocks(ctx, clickhouse.BlockQuery{
-		SQL: f.st.SQL, ID: "adtally-report-" + f.ID, Params: f.st.Params, Columns: reader.columns(),
+		SQL: f.st.SQL, ID: "adtally-report-" + f.ID, Params: f.st.Params, Sent: f.st.Sent, SentAs: f.st.SentAs, Columns: reader.columns(),
 		Settings: f.Settings,
 		OnBlock: func(rows int) error {
 			previous := held
@@ -176,26 +175,24 @@ func (f *fetch) checkCurrencies(ctx context.Context, conn clickhouse.Conn) error
 			return nil
 		}
 	}
-	return mixedCurrencies(ctx, conn, f.Plan)
+	return f.mixedCurrencies(ctx, conn)
 }
 
 // mixedCurrencies explains which currencies are in the way of a report.
-func mixedCurrencies(ctx context.Context, conn clickhouse.Conn, p *plan.Plan) (err error) {
-	st := p.Currencies()
-	rows, err := conn.Query(clickhouse.With(ctx, "", nil, st.Params), st.SQL)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
+func (q *Query) mixedCurrencies(ctx context.Context, conn clickhouse.Conn) error {
+	st, column := q.Currencies(), &clickhouse.TextColumn{}
 	var currencies []string
-	for rows.Next() {
-		var currency string
-		if err := rows.Scan(&currency); err != nil {
-			return err
-		}
-		currencies = append(currencies, currency)
-	}
-	if err := rows.Err(); err != nil {
+	err := conn.Blocks(ctx, clickhouse.BlockQuery{
+		SQL: st.SQL, Params: st.Params, Sent: st.Sent, SentAs: st.SentAs, Settings: q.Settings, Columns: []clickhouse.Column{column},
+		OnBlock: func(int) error {
+			dict, index := column.Take()
+			for _, place := range index {
+				currencies = append(currencies, dict[place])
+			}
+			return nil
+		},
+	})
+	if err != nil {
 		return err
 	}
 	problem := problems.New(http.StatusUnprocessableEntity, "mixed_currencies", "There is spend in "+strings.Join(currencies, ", ")+

@@ -22,7 +22,10 @@ const (
 	byDay
 )
 
-// table is where rows of a grain are, and the column with their time.
+// sentAs is the table of the rows that are sent along.
+const sentAs = "behind"
+
+// tables are where rows of a grain are, and the column with their time.
 var tables = map[grain]struct{ name, time string }{
 	byMinute:  {"ledger", "minute"},
 	byQuarter: {"rollup_quarter", "quarter"},
@@ -30,7 +33,7 @@ var tables = map[grain]struct{ name, time string }{
 }
 
 // source is a part of what a report adds up: rows of one table that belong to
-// its view, within ranges of time; without any, all of them are wanted.
+// its view, within ranges of time.
 type source struct {
 	grain  grain
 	ranges []span
@@ -39,6 +42,16 @@ type source struct {
 	// deltas are what is read of a rollup, slice what of the ledger.
 	deltas []uuid.UUID
 	slice  books.Slice
+	// cells are the rows themselves, if they are known: they are sent along.
+	cells *books.Cells
+}
+
+// table is where the rows are.
+func (s *source) table() string {
+	if s.cells != nil {
+		return sentAs
+	}
+	return tables[s.grain].name
 }
 
 // span is a range of time, [from, to).
@@ -93,12 +106,12 @@ func New(ctx context.Context, zones Zones, r *report.Report, view *books.View, c
 		}
 		p.sources = append(p.sources, source{grain: byMinute, ranges: edges, slice: books.Slice{To: view.Rest.From}})
 	}
-	if view.RestHas(r.Tenant.Advertiser(), r.Start, r.End) {
-		rest := source{grain: byMinute, ranges: []span{whole}, slice: view.Rest}
-		if view.RestWithin(r.Start, r.End) {
-			rest.ranges = nil // each condition costs ClickHouse half a millisecond of planning
-		}
-		p.sources = append(p.sources, rest)
+	// The ledger costs ClickHouse some six milliseconds of planning, rows in memory one.
+	switch cells, known := view.RestCells(r.Tenant.Advertiser(), r.Start, r.End); {
+	case !known:
+		p.sources = append(p.sources, source{grain: byMinute, ranges: []span{whole}, slice: view.Rest})
+	case cells.Rows() > 0:
+		p.sources = append(p.sources, source{grain: byMinute, cells: cells})
 	}
 	return p, nil
 }

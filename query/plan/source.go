@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/adtally/adtally/internal/books"
 	"github.com/adtally/adtally/query/report"
 )
 
@@ -21,7 +22,7 @@ func (b *builder) from(p *Plan) (table, bucket, where string) {
 	}
 	if len(sources) == 1 {
 		src := &sources[0]
-		return tables[src.grain].name, b.bucket(p, src.grain), "\nWHERE " + b.where(src, "s0_")
+		return src.table(), b.bucket(p, src.grain), b.where(p, src, "s0_")
 	}
 	parts := make([]string, len(sources))
 	for i := range sources {
@@ -43,8 +44,13 @@ func (b *builder) part(p *Plan, src *source, prefix string) string {
 			columns = append(columns, d.Selected())
 		}
 	}
-	columns = append(columns, measureColumns...)
-	text := "SELECT " + strings.Join(columns, ", ") + "\nFROM " + tables[src.grain].name + "\nWHERE " + b.where(src, prefix)
+	for _, name := range p.summed() {
+		if name == spendColumn && src.grain == byMinute {
+			name = wideSpend + " AS " + spendColumn // as the rollups have it
+		}
+		columns = append(columns, name)
+	}
+	text := "SELECT " + strings.Join(columns, ", ") + "\nFROM " + src.table() + b.where(p, src, prefix)
 	if len(b.with) > 0 {
 		text = "WITH\n    " + strings.Join(b.with, ",\n    ") + "\n" + text
 	}
@@ -58,24 +64,64 @@ func (p *Plan) needs(name string) bool {
 		slices.ContainsFunc(p.Dimensions, func(d *report.Dimension) bool { return d.Name == name })
 }
 
-// measureColumns are the columns that measures add up, and what they depend on.
-var measureColumns = []string{"event_type", "gross", "net", "duplicate", "invalid", "orphan", "toInt128(spend_nanos) AS spend_nanos"}
+// The column of money, and what it is added up as.
+const (
+	spendColumn = "spend_nanos"
+	wideSpend   = "toInt128(spend_nanos)"
+)
+
+// summed lists the columns that the measures of the report add up, and what they
+// depend on. Whether a row is shown depends on gross.
+func (p *Plan) summed() []string {
+	list := []string{"gross"}
+	for _, m := range counts(p.Report) {
+		for _, column := range m.Columns() {
+			if !slices.Contains(list, column) {
+				list = append(list, column)
+			}
+		}
+	}
+	if p.Spends() {
+		list = append(list, spendColumn)
+	}
+	return list
+}
+
+// send says which columns of the rows in memory a statement reads.
+func (b *builder) send(p *Plan, cells *books.Cells) {
+	columns := p.summed()
+	if p.Granularity.Type != "" {
+		columns = append(columns, tables[byMinute].time)
+	}
+	for i := range report.Dimensions {
+		d := &report.Dimensions[i]
+		filtered := slices.ContainsFunc(p.Filters, func(c report.Condition) bool { return c.Dimension == d })
+		if filtered || p.needs(d.Name) {
+			columns = append(columns, d.Column())
+		}
+	}
+	b.sent = cells.Columns(columns)
+}
 
 // where returns the predicate for the rows of a source, whose parameters have
 // names that begin with prefix. Mark rows have advertiser 0 and are outside of it
-// whatever the tenant is.
-func (b *builder) where(src *source, prefix string) string {
-	terms := []string{tenantTerm}
-	if len(src.ranges) > 0 {
-		terms = append(terms, b.within(src, prefix))
+// whatever the tenant is. Of rows in memory only the tenant's are sent.
+func (b *builder) where(p *Plan, src *source, prefix string) string {
+	if src.cells != nil {
+		b.send(p, src.cells)
+		if len(b.filterTerms) == 0 {
+			return ""
+		}
+		return "\nWHERE " + strings.Join(b.filterTerms, "\n  AND ")
 	}
+	terms := []string{tenantTerm, b.within(src, prefix)}
 	if src.grain == byMinute {
 		terms = append(terms, src.slice.Where(prefix, b.params))
 	} else {
 		terms = append(terms, "delta IN {"+prefix+"deltas:Array(UUID)}")
 		b.params[prefix+"deltas"] = uuidArray(src.deltas)
 	}
-	return strings.Join(append(terms, b.filterTerms...), "\n  AND ")
+	return "\nWHERE " + strings.Join(append(terms, b.filterTerms...), "\n  AND ")
 }
 
 // tenantTerm bounds every statement to the tenant.

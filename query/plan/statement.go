@@ -18,6 +18,9 @@ import (
 type Statement struct {
 	SQL    string
 	Params clickhouse.Parameters
+	// Sent are the rows that go along as a table, named SentAs.
+	Sent   []clickhouse.NamedColumn
+	SentAs string
 	// Measures are the aggregates in the order of their columns, spend left out:
 	// it has a column of another type after them. Before them come the bucket, if
 	// there is one, and the dimensions.
@@ -51,12 +54,12 @@ func (p *Plan) Rows() *Statement {
 	}
 	s.Measures = counts(p.Report)
 	for _, m := range s.Measures {
-		columns = append(columns, m.SQL+" AS "+m.Alias)
+		columns = append(columns, m.SQL()+" AS "+m.Alias)
 	}
 	if s.Money {
 		columns = append(
 			columns,
-			report.Spend.SQL+" AS "+report.Spend.Alias,
+			b.spend(p)+" AS "+report.Spend.Alias,
 			"minIf("+currencyNumber+", spend_nanos != 0) AS first_currency",
 			"maxIf("+currencyNumber+", spend_nanos != 0) AS last_currency",
 		)
@@ -75,8 +78,16 @@ func (p *Plan) Rows() *Statement {
 	// One row more than asked tells whether there are more.
 	b.params["limit"] = strconv.Itoa(p.Limit + 1)
 	s.SQL = text + "\nLIMIT {limit:UInt64}"
-	s.Params = b.params
+	s.Params, s.Sent, s.SentAs = b.params, b.sent, sentAs
 	return s
+}
+
+// spend adds up money. Rollups have it in 128 bits, and so have several sources.
+func (b *builder) spend(p *Plan) string {
+	if len(p.sources) > 1 || len(p.sources) == 1 && p.sources[0].grain != byMinute {
+		return "sum(" + spendColumn + ")"
+	}
+	return "sum(" + wideSpend + ")"
 }
 
 // currencyNumber is a currency as a number: ISO 4217 has three letters, and the
@@ -98,6 +109,7 @@ func (p *Plan) Currencies() *Statement {
 		where = "\nWHERE true"
 	}
 	return &Statement{
+		Sent: b.sent, SentAs: sentAs,
 		SQL:    "SELECT DISTINCT currency\nFROM " + table + where + "\n  AND spend_nanos != 0\nORDER BY currency\nLIMIT 100",
 		Params: b.params,
 	}
@@ -172,6 +184,8 @@ func sortExpr(m *report.Metric) string {
 type builder struct {
 	params clickhouse.Parameters
 	with   []string
+	// sent are the rows that go along.
+	sent []clickhouse.NamedColumn
 	// filterTerms are the conditions of the filters, the same for every source.
 	filterTerms []string
 }

@@ -15,8 +15,17 @@ type Dimension struct {
 	clickhouse.Dimension
 	// Description explains it to people.
 	Description string
-	// sql is what it is made of, for one that is no column by itself.
-	sql string
+	// sql is what it is made of, and of which column, for one that is no column by
+	// itself.
+	sql, column string
+}
+
+// Column is the column of a table that it is made of.
+func (d *Dimension) Column() string {
+	if d.column != "" {
+		return d.column
+	}
+	return d.Name
 }
 
 // Expr is the SQL of the dimension over the rows of a table.
@@ -47,8 +56,26 @@ func (d *Dimension) ColumnType() export.Type {
 type Measure struct {
 	// Alias names the column of a statement.
 	Alias string
-	// SQL is the aggregate over the rows of a table.
-	SQL string
+	// Column is what is added up.
+	Column string
+	// Type is that of the events; 0 for all.
+	Type proto.EventType
+}
+
+// SQL is the aggregate over the rows of a table.
+func (m *Measure) SQL() string {
+	if m.Type == 0 {
+		return "sum(" + m.Column + ")"
+	}
+	return fmt.Sprintf("sumIf(%s, event_type = %d)", m.Column, m.Type)
+}
+
+// Columns lists the columns of a table that the measure needs.
+func (m *Measure) Columns() []string {
+	if m.Type == 0 {
+		return []string{m.Column}
+	}
+	return []string{m.Column, "event_type"}
 }
 
 // Kind says how a metric is made of measures.
@@ -149,7 +176,7 @@ var (
 	// Dimensions are the columns to group and filter by.
 	Dimensions = newDimensions()
 	// Spend is the sum of money in nano-units.
-	Spend = &Measure{Alias: "m_spend", SQL: "sum(toInt128(spend_nanos))"}
+	Spend = &Measure{Alias: "m_spend", Column: "spend_nanos"}
 	// Metrics are what answers show.
 	Metrics = newMetrics()
 )
@@ -218,7 +245,7 @@ func newDimensions() []Dimension {
 		list = append(list, Dimension{Dimension: d, Description: dimensionDescriptions[d.Name]})
 	}
 	return append(list, Dimension{
-		Dimension: clickhouse.Dimension{Name: "invalid_reason"}, sql: reasonsSQL(),
+		Dimension: clickhouse.Dimension{Name: "invalid_reason"}, sql: reasonsSQL(), column: "invalid_flags",
 		Description: "Why events are invalid traffic: the flags they share, separated by commas as in crawler,data_centre; empty for valid ones. An event is in one row.",
 	})
 }
@@ -232,7 +259,7 @@ func newMetrics() []Metric {
 	for _, t := range proto.EventTypes() {
 		net[t] = c.addType(t)
 	}
-	c.add("duplicates", "sum(duplicate)", "Repeats of events of every type.")
+	c.add("duplicates", "duplicate", 0, "Repeats of events of every type.")
 
 	impressions := net[proto.EventType_EVENT_TYPE_IMPRESSION]
 	viewable := net[proto.EventType_EVENT_TYPE_VIEWABLE]
@@ -264,19 +291,18 @@ func reasonsSQL() string {
 // addType adds the counters of one event type and returns the net one.
 func (c *counters) addType(t proto.EventType) *Measure {
 	name := plural(t)
-	sum := func(column string) string { return fmt.Sprintf("sumIf(%s, event_type = %d)", column, t) }
-	net := c.add(name, sum("net"), "Valid events, each counted once.")
-	c.add(name+"_gross", sum("gross"), "Everything received, repeats too.")
-	c.add(name+"_duplicate", sum("duplicate"), "Repeats of events that were counted.")
-	c.add(name+"_invalid", sum("invalid"), "Events flagged as invalid traffic.")
+	net := c.add(name, "net", t, "Valid events, each counted once.")
+	c.add(name+"_gross", "gross", t, "Everything received, repeats too.")
+	c.add(name+"_duplicate", "duplicate", t, "Repeats of events that were counted.")
+	c.add(name+"_invalid", "invalid", t, "Events flagged as invalid traffic.")
 	if t == proto.EventType_EVENT_TYPE_CLICK {
-		c.add(name+"_orphan", sum("orphan"), "Clicks whose impression never came.")
+		c.add(name+"_orphan", "orphan", t, "Clicks whose impression never came.")
 	}
 	return net
 }
 
-func (c *counters) add(name, sql, description string) *Measure {
-	m := &Measure{Alias: "m_" + name, SQL: sql}
+func (c *counters) add(name, column string, t proto.EventType, description string) *Measure {
+	m := &Measure{Alias: "m_" + name, Column: column, Type: t}
 	*c = append(*c, Metric{Name: name, Description: description, Kind: KindCount, Of: m})
 	return m
 }

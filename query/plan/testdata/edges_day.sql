@@ -4,7 +4,7 @@ SELECT
 FROM (
 WITH
     toInt64(local_day) AS day_of_bucket
-SELECT day_of_bucket AS bucket, event_type, gross, net, duplicate, invalid, orphan, toInt128(spend_nanos) AS spend_nanos
+SELECT day_of_bucket AS bucket, gross, net, event_type
 FROM rollup_day
 WHERE advertiser = {advertiser:UInt64} AND advertiser > 0
   AND local_day >= {s0_start0:Int32} AND local_day < {s0_end0:Int32}
@@ -12,7 +12,7 @@ WHERE advertiser = {advertiser:UInt64} AND advertiser > 0
 UNION ALL
 WITH
     intDiv(toInt64(toUnixTimestamp(quarter)), 86400) AS day_of_bucket
-SELECT day_of_bucket AS bucket, event_type, gross, net, duplicate, invalid, orphan, toInt128(spend_nanos) AS spend_nanos
+SELECT day_of_bucket AS bucket, gross, net, event_type
 FROM rollup_quarter
 WHERE advertiser = {advertiser:UInt64} AND advertiser > 0
   AND ((quarter >= {s1_start0:DateTime('UTC')} AND quarter < {s1_end0:DateTime('UTC')}) OR (quarter >= {s1_start1:DateTime('UTC')} AND quarter < {s1_end1:DateTime('UTC')}))
@@ -20,7 +20,7 @@ WHERE advertiser = {advertiser:UInt64} AND advertiser > 0
 UNION ALL
 WITH
     intDiv(toInt64(toUnixTimestamp(minute)), 86400) AS day_of_bucket
-SELECT day_of_bucket AS bucket, event_type, gross, net, duplicate, invalid, orphan, toInt128(spend_nanos) AS spend_nanos
+SELECT day_of_bucket AS bucket, gross, net, event_type
 FROM ledger
 WHERE advertiser = {advertiser:UInt64} AND advertiser > 0
   AND minute >= {s2_start0:DateTime('UTC')} AND minute < {s2_end0:DateTime('UTC')}

@@ -61,7 +61,7 @@ SELECT
     sumIf(duplicate, event_type = 15) AS m_video_fullscreen_duplicate,
     sumIf(invalid, event_type = 15) AS m_video_fullscreen_invalid,
     sum(duplicate) AS m_duplicates,
-    sum(toInt128(spend_nanos)) AS m_spend,
+    sum(spend_nanos) AS m_spend,
     minIf(reinterpretAsUInt64(currency), spend_nanos != 0) AS first_currency,
     maxIf(reinterpretAsUInt64(currency), spend_nanos != 0) AS last_currency
 FROM rollup_day

@@ -6,7 +6,7 @@ SELECT
     country,
     sumIf(net, event_type = 3) AS m_clicks,
     sumIf(net, event_type = 1) AS m_impressions,
-    sum(toInt128(spend_nanos)) AS m_spend,
+    sum(spend_nanos) AS m_spend,
     minIf(reinterpretAsUInt64(currency), spend_nanos != 0) AS first_currency,
     maxIf(reinterpretAsUInt64(currency), spend_nanos != 0) AS last_currency
 FROM rollup_day

@@ -1,5 +1,5 @@
 SELECT
-    sum(toInt128(spend_nanos)) AS m_spend,
+    sum(spend_nanos) AS m_spend,
     minIf(reinterpretAsUInt64(currency), spend_nanos != 0) AS first_currency,
     maxIf(reinterpretAsUInt64(currency), spend_nanos != 0) AS last_currency
 FROM rollup_day

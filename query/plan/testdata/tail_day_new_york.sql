@@ -5,7 +5,7 @@ SELECT
 FROM (
 WITH
     toInt64(local_day) AS day_of_bucket
-SELECT day_of_bucket AS bucket, campaign, event_type, gross, net, duplicate, invalid, orphan, toInt128(spend_nanos) AS spend_nanos
+SELECT day_of_bucket AS bucket, campaign, gross, net, event_type
 FROM rollup_day
 WHERE advertiser = {advertiser:UInt64} AND advertiser > 0
   AND local_day >= {s0_start0:Int32} AND local_day < {s0_end0:Int32}
@@ -14,7 +14,7 @@ UNION ALL
 WITH
     multiIf(quarter < {z1:DateTime('UTC')}, {o0:Int32}, {o1:Int32}) AS utc_offset,
     intDiv(toInt64(toUnixTimestamp(quarter)) + utc_offset, 86400) AS day_of_bucket
-SELECT day_of_bucket AS bucket, campaign, event_type, gross, net, duplicate, invalid, orphan, toInt128(spend_nanos) AS spend_nanos
+SELECT day_of_bucket AS bucket, campaign, gross, net, event_type
 FROM rollup_quarter
 WHERE advertiser = {advertiser:UInt64} AND advertiser > 0
   AND quarter >= {s1_start0:DateTime('UTC')} AND quarter < {s1_end0:DateTime('UTC')}
@@ -23,7 +23,7 @@ UNION ALL
 WITH
     multiIf(minute < {z1:DateTime('UTC')}, {o0:Int32}, {o1:Int32}) AS utc_offset,
     intDiv(toInt64(toUnixTimestamp(minute)) + utc_offset, 86400) AS day_of_bucket
-SELECT day_of_bucket AS bucket, campaign, event_type, gross, net, duplicate, invalid, orphan, toInt128(spend_nanos) AS spend_nanos
+SELECT day_of_bucket AS bucket, campaign, gross, net, event_type
 FROM ledger
 WHERE advertiser = {advertiser:UInt64} AND advertiser > 0
   AND minute >= {s2_start0:DateTime('UTC')} AND minute < {s2_end0:DateTime('UTC')}

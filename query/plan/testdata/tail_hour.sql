@@ -2,14 +2,14 @@ SELECT
     bucket,
     sumIf(net, event_type = 3) AS m_clicks
 FROM (
-SELECT intDiv(toInt64(toUnixTimestamp(quarter)), 3600) * 3600 AS bucket, event_type, gross, net, duplicate, invalid, orphan, toInt128(spend_nanos) AS spend_nanos
+SELECT intDiv(toInt64(toUnixTimestamp(quarter)), 3600) * 3600 AS bucket, gross, net, event_type
 FROM rollup_quarter
 WHERE advertiser = {advertiser:UInt64} AND advertiser > 0
   AND quarter >= {s0_start0:DateTime('UTC')} AND quarter < {s0_end0:DateTime('UTC')}
   AND delta IN {s0_deltas:Array(UUID)}
   AND country IN {f0:Array(String)}
 UNION ALL
-SELECT intDiv(toInt64(toUnixTimestamp(minute)), 3600) * 3600 AS bucket, event_type, gross, net, duplicate, invalid, orphan, toInt128(spend_nanos) AS spend_nanos
+SELECT intDiv(toInt64(toUnixTimestamp(minute)), 3600) * 3600 AS bucket, gross, net, event_type
 FROM ledger
 WHERE advertiser = {advertiser:UInt64} AND advertiser > 0
   AND minute >= {s1_start0:DateTime('UTC')} AND minute < {s1_end0:DateTime('UTC')}

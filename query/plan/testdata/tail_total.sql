@@ -1,19 +1,19 @@
 SELECT
     sumIf(net, event_type = 3) AS m_clicks
 FROM (
-SELECT event_type, gross, net, duplicate, invalid, orphan, toInt128(spend_nanos) AS spend_nanos
+SELECT gross, net, event_type
 FROM rollup_day
 WHERE advertiser = {advertiser:UInt64} AND advertiser > 0
   AND local_day >= {s0_start0:Int32} AND local_day < {s0_end0:Int32}
   AND delta IN {s0_deltas:Array(UUID)}
 UNION ALL
-SELECT event_type, gross, net, duplicate, invalid, orphan, toInt128(spend_nanos) AS spend_nanos
+SELECT gross, net, event_type
 FROM rollup_quarter
 WHERE advertiser = {advertiser:UInt64} AND advertiser > 0
   AND quarter >= {s1_start0:DateTime('UTC')} AND quarter < {s1_end0:DateTime('UTC')}
   AND delta IN {s1_deltas:Array(UUID)}
 UNION ALL
-SELECT event_type, gross, net, duplicate, invalid, orphan, toInt128(spend_nanos) AS spend_nanos
+SELECT gross, net, event_type
 FROM ledger
 WHERE advertiser = {advertiser:UInt64} AND advertiser > 0
   AND minute >= {s2_start0:DateTime('UTC')} AND minute < {s2_end0:DateTime('UTC')}
