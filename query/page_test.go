@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/VictoriaMetrics/metrics"
 	"github.com/rs/zerolog"
 )
 
@@ -64,6 +65,57 @@ func TestPagesAreTheWholeReport(t *testing.T) {
 		}
 		if len(whole) < 8 {
 			t.Errorf("%s: only %d rows", shape, len(whole))
+		}
+	}
+}
+
+// Pages over rollups and rows behind the cut are the same rows, with those in memory
+// and with the ledger.
+func TestPagesOfRowsInMemory(t *testing.T) {
+	b := newLedger(t, 1)
+	rnd := rand.New(rand.NewPCG(9, 10))
+	b.insert(t, randomEntries(rnd, 1500)...)
+	b.cut(t, b.compactor(t, nil))
+	b.insert(t, randomEntries(rnd, 600)...)
+	conn := &sender{Conn: b.reader}
+	server := New(testConfig(), conn, newFixedKeys(), zerolog.Nop(), metrics.NewSet())
+	url, _ := serveUntil(t.Context(), t, server)
+	look := func() {
+		t.Helper()
+		<-server.versions.turn
+		defer func() { server.versions.turn <- struct{}{} }()
+		if err := server.versions.look(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, shape := range []string{
+		`"dimensions":["campaign","browser"]`,
+		`"dimensions":["invalid_reason","country"],"filters":[{"dimension":"campaign","op":"ne","values":["1"]}]`,
+		`"dimensions":["campaign","variant"],"order_by":[{"field":"ctr","direction":"desc"}]`,
+		`"granularity":"week","timezone":"Asia/Kathmandu","order_by":[{"field":"clicks","direction":"desc"}]`,
+		`"granularity":"hour","timezone":"Australia/Lord_Howe","order_by":[{"field":"hour","direction":"desc"}]`,
+	} {
+		var req map[string]any
+		if err := json.Unmarshal([]byte(with(`"start":"2025-01-01","end":"2027-01-01","metrics":["impressions","clicks","ctr"],`+shape)), &req); err != nil {
+			t.Fatal(err)
+		}
+		look()
+		before := conn.sent.Load()
+		req["limit"] = 100_000
+		whole, totals := pages(t, url, "one", req)
+		look()
+		req["limit"] = 1 + len(whole)/4
+		paged, pagedTotals := pages(t, url, "one", req)
+		if conn.sent.Load() < before+5 {
+			t.Errorf("%s: %d statements got rows from memory", shape, conn.sent.Load()-before)
+		}
+		// Another server has looked at nothing.
+		other := serve(t, testConfig(), b.reader, newFixedKeys(), zerolog.Nop())
+		delete(req, "cursor")
+		req["limit"] = 100_000
+		ledger, ledgerTotals := pages(t, other, "one", req)
+		if fmt.Sprint(paged) != fmt.Sprint(whole) || fmt.Sprint(ledger) != fmt.Sprint(whole) || totals != pagedTotals || totals != ledgerTotals {
+			t.Errorf("%s: %d rows in pages, %d at once, %d from the ledger", shape, len(paged), len(whole), len(ledger))
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/adtally/adtally/internal/clickhouse"
@@ -92,9 +93,9 @@ func (r *Reader) Looked(ctx context.Context, v, earlier *View) (*View, error) {
 func (r *Reader) rows(ctx context.Context, s *Slice) (chunks []*chunk, err error) {
 	advertisers, minutes := &clickhouse.IDColumn{}, &clickhouse.IntColumn{}
 	columns := []clickhouse.Column{advertisers, minutes}
-	sql := "SELECT advertiser, toInt64(toUnixTimestamp(minute))"
+	selected := []string{"advertiser", "toInt64(toUnixTimestamp(minute))"}
 	for _, d := range clickhouse.Dimensions[1:] {
-		sql += ", " + d.Name
+		selected = append(selected, d.Name)
 		if d.ID {
 			columns = append(columns, &clickhouse.IDColumn{})
 		} else {
@@ -102,11 +103,11 @@ func (r *Reader) rows(ctx context.Context, s *Slice) (chunks []*chunk, err error
 		}
 	}
 	for _, name := range restInts {
-		sql += ", toInt64(" + name + ")"
+		selected = append(selected, "toInt64("+name+")")
 		columns = append(columns, &clickhouse.IntColumn{})
 	}
 	params := clickhouse.Parameters{}
-	sql += " FROM ledger WHERE advertiser > 0 AND " + s.Where("s_", params) + " ORDER BY advertiser"
+	sql := "SELECT " + strings.Join(selected, ", ") + " FROM ledger WHERE advertiser > 0 AND " + s.Where("s_", params) + " ORDER BY advertiser"
 	err = r.conn.Blocks(ctx, clickhouse.BlockQuery{SQL: sql, Params: params, Columns: columns, OnBlock: func(int) error {
 		c := &chunk{
 			advertisers: advertisers.Take(), minutes: minutes.Take(),
