@@ -282,8 +282,10 @@ func TestCommandLine(t *testing.T) {
 	f([]string{"key", "list"}, nil, exitUsage, "--data DIR")
 	f([]string{"version"}, []string{"ADTALLY_SCOPE=admin"}, exitUsage, "not a setting")
 	f([]string{"ingest", "--max-event-age=soon"}, nil, exitUsage, `"soon"`)
-	f([]string{"ingest"}, []string{"ADTALLY_MAX_EVENT_AGE=soon"}, exitUsage, `"soon"`)
 	f([]string{"--help"}, nil, exitDone, "aggregate")
+	f([]string{"version"}, []string{"ADTALLY_MAX_EVENT_AGE=48h"}, exitDone, "adtally")
+	t.Setenv("ADTALLY_MAX_EVENT_AGE", "soon") // flags read the process's own
+	f([]string{"run"}, nil, exitUsage, `"soon"`)
 }
 
 func TestASecondRunOnTheSameDirectoryIsRefused(t *testing.T) {
