@@ -66,8 +66,7 @@ func (a *Aggregator) starts(ctx context.Context, ids []int32) (map[int32]int64, 
 	if err != nil {
 		return nil, nil, err
 	}
-	adm := kadm.NewClient(a.client)
-	if err := a.checkEpochs(ctx, adm, positions); err != nil {
+	if err := a.checkEpochs(ctx, kadm.NewClient(a.client), positions); err != nil {
 		return nil, nil, err
 	}
 	starts := make(map[int32]int64, len(ids))
@@ -80,21 +79,21 @@ func (a *Aggregator) starts(ctx context.Context, ids []int32) (map[int32]int64, 
 			return nil, nil, err
 		}
 	}
-	if err := a.lookBack(ctx, adm, starts, positions, bounds); err != nil {
+	if err := a.lookBack(ctx, starts, positions, bounds); err != nil {
 		return nil, nil, err
 	}
 	return starts, positions, nil
 }
 
 // lookBack moves the starts back by what verdicts look back on, in broker time.
-func (a *Aggregator) lookBack(ctx context.Context, adm *kadm.Client, starts map[int32]int64, positions map[int32]Position, bounds map[int32]kafka.Bounds) error {
+func (a *Aggregator) lookBack(ctx context.Context, starts map[int32]int64, positions map[int32]Position, bounds map[int32]kafka.Bounds) error {
 	oldest, known := oldestLAT(positions)
 	if !known {
 		return nil
 	}
-	since, err := adm.ListOffsetsAfterMilli(ctx, oldest-a.cfg.Window().Lookback().Milliseconds(), a.topic.Name)
-	if err := errors.Join(err, since.Error()); err != nil {
-		return fmt.Errorf("list offsets by time: %w", err)
+	since, err := kafka.OffsetsAfter(ctx, a.client, a.topic.Name, time.UnixMilli(oldest).Add(-a.cfg.Window().Lookback()))
+	if err != nil {
+		return err
 	}
 	for id, start := range starts {
 		pos, log := positions[id], bounds[id]

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/adtally/adtally/internal/testkit/wait"
 	"github.com/adtally/adtally/proto"
 )
 
@@ -131,5 +132,5 @@ func TestTenantLimit(t *testing.T) {
 		t.Errorf("%d records, want 20", n)
 	}
 	r.wantMetric("adtally_ingest_limited_advertisers", "2")
-	eventually(t, "the bucket fills", func() bool { return r.do("GET", "/i/"+as(1), "").status == 200 })
+	wait.Until(t, 10*time.Second, "the bucket fills", func() bool { return r.do("GET", "/i/"+as(1), "").status == 200 })
 }

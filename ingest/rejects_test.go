@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/adtally/adtally/ingest/produce"
+	"github.com/adtally/adtally/internal/testkit/wait"
 	"github.com/adtally/adtally/proto"
 )
 
@@ -18,7 +19,7 @@ func TestRejectedGoWithTheirReason(t *testing.T) {
 		t.Helper()
 		a.want(t, status)
 		var got []produce.Rejected
-		eventually(t, "the reports", func() bool {
+		wait.Until(t, 10*time.Second, "the reports", func() bool {
 			got = append(got, k.take()...)
 			return len(got) >= len(want)
 		})

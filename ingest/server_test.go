@@ -18,6 +18,7 @@ import (
 
 	"github.com/adtally/adtally/ingest/produce"
 	"github.com/adtally/adtally/ingest/token"
+	"github.com/adtally/adtally/internal/testkit/wait"
 	"github.com/adtally/adtally/proto"
 )
 
@@ -184,7 +185,7 @@ func TestConnectionLimit(t *testing.T) {
 		t.Errorf("third connection got %q", got)
 	}
 	_ = held[0].Close()
-	eventually(t, "a free place", func() bool {
+	wait.Until(t, 10*time.Second, "a free place", func() bool {
 		return strings.HasPrefix(r.raw("GET /i/"+r.sign(nil)+" HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"), "HTTP/1.1 200 ")
 	})
 }
@@ -295,16 +296,16 @@ func TestShutdownAnswersWhatIsInFlight(t *testing.T) {
 		c.DrainTimeout = 20 * time.Second
 		c.DrainDelay = 50 * time.Millisecond
 	})
-	eventually(t, "readiness", func() bool { return r.server.Ready() == nil })
+	wait.Until(t, 10*time.Second, "readiness", func() bool { return r.server.Ready() == nil })
 	g := holdProduce(r.cluster)
 	answered := make(chan answer, 1)
 	go func() { answered <- r.do("GET", "/i/"+r.sign(nil), "") }()
 	<-g.arrived
 	r.stop()
-	eventually(t, "readiness off", func() bool { return r.server.Ready() != nil })
+	wait.Until(t, 10*time.Second, "readiness off", func() bool { return r.server.Ready() != nil })
 	// The load balancer has not noticed yet.
 	r.do("GET", "/nothing", "").want(t, 404)
-	eventually(t, "the listener is closed", func() bool {
+	wait.Until(t, 10*time.Second, "the listener is closed", func() bool {
 		c, err := net.Dial("tcp", r.addr)
 		if err == nil {
 			_ = c.Close()

@@ -11,6 +11,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/adtally/adtally/internal/testkit/wait"
 )
 
 // gate holds produce requests back until it is opened.
@@ -30,23 +32,12 @@ func holdProduce(cluster *kfake.Cluster) *gate {
 	return g
 }
 
-// eventually polls for what another goroutine brings about.
-func eventually(tb testing.TB, what string, cond func() bool) {
-	tb.Helper()
-	for end := time.Now().Add(10 * time.Second); !cond(); {
-		if time.Now().After(end) {
-			tb.Fatalf("%s did not happen", what)
-		}
-		time.Sleep(2 * time.Millisecond)
-	}
-}
-
 // warm sends beacons until one is acked in time: the producer is connected. It
 // returns how many there are in the topic.
 func warm(r *rig) int {
 	r.t.Helper()
-	eventually(r.t, "the first ack", func() bool { return r.do("GET", "/v/"+r.sign(nil), "").status == 200 })
-	eventually(r.t, "the late acks", func() bool { return r.metric("adtally_ingest_produce_pending_events") == "0" })
+	wait.Until(r.t, 10*time.Second, "the first ack", func() bool { return r.do("GET", "/v/"+r.sign(nil), "").status == 200 })
+	wait.Until(r.t, 10*time.Second, "the late acks", func() bool { return r.metric("adtally_ingest_produce_pending_events") == "0" })
 	return r.stored()
 }
 
@@ -72,7 +63,7 @@ func TestAnswerWaitsForTheAck(t *testing.T) {
 	go func() { answered <- r.do("GET", "/i/"+r.sign(nil), "") }()
 	go func() { answered <- r.post("/v1/events", "["+minimal+","+minimal+"]") }()
 	<-g.arrived
-	eventually(t, "both requests wait", func() bool { return r.metric("adtally_ingest_produce_pending_events") == "3" })
+	wait.Until(t, 10*time.Second, "both requests wait", func() bool { return r.metric("adtally_ingest_produce_pending_events") == "3" })
 	select {
 	case a := <-answered:
 		t.Fatalf("answered %d before the ack", a.status)
@@ -119,8 +110,8 @@ func TestDeadlineLeavesTheProduceRunning(t *testing.T) {
 		t.Errorf("ready: %v", err)
 	}
 	close(g.open)
-	eventually(t, "the late events are stored", func() bool { return r.stored() == n+5 })
-	eventually(t, "readiness", func() bool { return r.server.Ready() == nil })
+	wait.Until(t, 10*time.Second, "the late events are stored", func() bool { return r.stored() == n+5 })
+	wait.Until(t, 10*time.Second, "readiness", func() bool { return r.server.Ready() == nil })
 	r.wantMetric("adtally_ingest_produce_pending_bytes", "0")
 	n = warm(r)
 	r.events(n) // decodes all: the late records were not overwritten
@@ -146,8 +137,8 @@ func TestFullBufferRefuses(t *testing.T) {
 	click.want(t, 302)
 	r.wantMetric(`adtally_ingest_clicks_lost_total{reason="refused"}`, "1")
 	close(g.open)
-	eventually(t, "the events that had room are stored", func() bool { return r.stored() == n+3 })
-	eventually(t, "room", func() bool { return r.metric("adtally_ingest_produce_pending_events") == "0" })
+	wait.Until(t, 10*time.Second, "the events that had room are stored", func() bool { return r.stored() == n+3 })
+	wait.Until(t, 10*time.Second, "room", func() bool { return r.metric("adtally_ingest_produce_pending_events") == "0" })
 	r.post("/v1/events", "["+minimal+","+minimal+","+minimal+","+minimal+"]").want(t, 503)
 	if got := r.stored(); got != n+3 {
 		t.Errorf("%d records, want %d", got, n+3)

@@ -16,7 +16,6 @@ import (
 	"github.com/adtally/adtally/ingest/agent"
 	"github.com/adtally/adtally/ingest/consent"
 	"github.com/adtally/adtally/ingest/network"
-
 	"github.com/adtally/adtally/ingest/produce"
 )
 

@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/adtally/adtally/internal/testkit"
+	"github.com/adtally/adtally/internal/testkit/reports"
 )
 
 func at(text string) time.Time {
@@ -49,7 +50,7 @@ func small(t *testing.T) (b *ledger, url string) {
 
 func TestReportJSON(t *testing.T) {
 	b, url := small(t)
-	status, got := post(t, url, "one", with(`"granularity":"day","dimensions":["campaign"],
+	status, got := post(t, url, "one", reports.Body(`"granularity":"day","dimensions":["campaign"],
 		"metrics":["impressions","impressions_gross","clicks","clicks_orphan","duplicates","spend","ctr","cpm","cpc"]`))
 	if status != 200 {
 		t.Fatalf("%d %v", status, got)
@@ -87,17 +88,17 @@ func TestReportJSON(t *testing.T) {
 		t.Errorf("GET: %s", text)
 	}
 	// Nothing is invented where nothing happened.
-	_, got = post(t, url, "one", with(`"start":"2020-01-01","end":"2020-01-02","granularity":"hour","metrics":["clicks","spend","ctr"]`))
+	_, got = post(t, url, "one", reports.Body(`"start":"2020-01-01","end":"2020-01-02","granularity":"hour","metrics":["clicks","spend","ctr"]`))
 	if fmt.Sprint(got["rows"]) != "[]" || fmt.Sprint(got["totals"]) != "map[clicks:0 ctr:<nil> spend:0]" {
 		t.Errorf("empty: %v", got)
 	}
-	_, got = post(t, url, "one", with(`"start":"2020-01-01","end":"2020-01-02"`))
+	_, got = post(t, url, "one", reports.Body(`"start":"2020-01-01","end":"2020-01-02"`))
 	if fmt.Sprint(got["rows"]) != "[]" {
 		t.Errorf("empty total: %v", got)
 	}
 	// Marks are no rows, also not with a key over all.
 	b.Block(t, testLAT, testkit.Span{})
-	_, got = post(t, url, "all", with(`"advertiser":7,"dimensions":["advertiser"],"metrics":["impressions"]`))
+	_, got = post(t, url, "all", reports.Body(`"advertiser":7,"dimensions":["advertiser"],"metrics":["impressions"]`))
 	if fmt.Sprint(got["rows"]) != "[map[advertiser:7 finality:provisional impressions:1010]]" {
 		t.Errorf("by advertiser: %v", got["rows"])
 	}
@@ -106,7 +107,7 @@ func TestReportJSON(t *testing.T) {
 func TestReportCSV(t *testing.T) {
 	_, url := small(t)
 	res, text := call(t, "POST", url+"/v1/reports", "one",
-		with(`"granularity":"day","dimensions":["campaign","browser"],"metrics":["impressions","spend","cpc"]`), "Accept", "text/csv")
+		reports.Body(`"granularity":"day","dimensions":["campaign","browser"],"metrics":["impressions","spend","cpc"]`), "Accept", "text/csv")
 	want := "day,campaign,browser,impressions,spend,cpc,finality\r\n" +
 		"2026-11-01,1,'=cmd|'/C calc'!A0,1000,1.25,0.416667,provisional\r\n" +
 		"2026-11-02,18446744073709551615,\"say \"\"a\"\",\r\nb\",10,0.000000001,,provisional\r\n"
@@ -129,7 +130,7 @@ func TestReportCSV(t *testing.T) {
 
 func TestTenantsAreApart(t *testing.T) {
 	_, url := small(t)
-	_, got := post(t, url, "one", with(`"dimensions":["advertiser"],"metrics":["impressions"]`))
+	_, got := post(t, url, "one", reports.Body(`"dimensions":["advertiser"],"metrics":["impressions"]`))
 	if fmt.Sprint(got["totals"]) != "map[impressions:1010]" {
 		t.Errorf("totals: %v", got["totals"])
 	}
@@ -138,12 +139,12 @@ func TestTenantsAreApart(t *testing.T) {
 		`{"dimension":"advertiser","op":"eq","values":[8]}`, `{"dimension":"advertiser","op":"in","values":[8,9]}`,
 		`{"dimension":"advertiser","op":"ne","values":[7]}`,
 	} {
-		status, got := post(t, url, "one", with(`"filters":[`+filter+`]`))
+		status, got := post(t, url, "one", reports.Body(`"filters":[`+filter+`]`))
 		if status != 200 || fmt.Sprint(got["rows"]) != "[]" {
 			t.Errorf("%s: %d %v", filter, status, got)
 		}
 	}
-	_, got = post(t, url, "two", with(`"advertiser":"8","metrics":["impressions"]`))
+	_, got = post(t, url, "two", reports.Body(`"advertiser":"8","metrics":["impressions"]`))
 	if fmt.Sprint(got["totals"]) != "map[impressions:7]" {
 		t.Errorf("totals: %v", got["totals"])
 	}
@@ -153,19 +154,19 @@ func TestMixedCurrencies(t *testing.T) {
 	_, url := small(t)
 	f := func(more string, wantStatus int, want string) {
 		t.Helper()
-		status, got := post(t, url, "two", with(`"advertiser":8,"timezone":"UTC",`+more))
+		status, got := post(t, url, "two", reports.Body(`"advertiser":8,"timezone":"UTC",`+more))
 		text := fmt.Sprint(got["totals"]) + " " + fmt.Sprint(got["meta"].(map[string]any)["currency"])
 		if status != wantStatus || text != want {
 			t.Errorf("%s: %d %s, want %d %s", more, status, text, wantStatus, want)
 		}
 	}
 	for _, metric := range []string{"spend", "cpm", "cpc", "cpa"} {
-		status, got := post(t, url, "two", with(`"advertiser":8,"metrics":["`+metric+`"]`))
+		status, got := post(t, url, "two", reports.Body(`"advertiser":8,"metrics":["`+metric+`"]`))
 		if status != 422 || got["code"] != "mixed_currencies" || fmt.Sprint(got["allowed"]) != "[EUR USD]" {
 			t.Errorf("%s: %d %v", metric, status, got)
 		}
 	}
-	status, _ := post(t, url, "two", with(`"advertiser":8,"metrics":["spend"],"filters":[{"dimension":"currency","op":"in","values":["USD","EUR"]}]`))
+	status, _ := post(t, url, "two", reports.Body(`"advertiser":8,"metrics":["spend"],"filters":[{"dimension":"currency","op":"in","values":["USD","EUR"]}]`))
 	if status != 422 {
 		t.Errorf("a filter that leaves two: %d", status)
 	}
@@ -210,7 +211,7 @@ func TestFreshness(t *testing.T) {
 		if gotThrough != through || fmt.Sprint(got.Waiting) != waiting || have != positions {
 			t.Errorf("got %s, want %s %s %s", text, through, waiting, positions)
 		}
-		_, report := post(t, url, "one", with(``))
+		_, report := post(t, url, "one", reports.Body(``))
 		if meta := fmt.Sprint(report["meta"].(map[string]any)["complete_through"]); meta != orNil(through) {
 			t.Errorf("meta says %s, want %s", meta, orNil(through))
 		}

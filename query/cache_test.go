@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/adtally/adtally/internal/testkit/reports"
 )
 
 func TestAnswersAreKeptPerTenantAndVersion(t *testing.T) {
@@ -16,7 +18,7 @@ func TestAnswersAreKeptPerTenantAndVersion(t *testing.T) {
 	url := serve(t, cfg, b.reader, newFixedKeys(), zerolog.Nop())
 	ask := func(key, more, etag string) (int, string, string) {
 		t.Helper()
-		res, text := call(t, "POST", url+"/v1/reports", key, with(`"dimensions":["campaign"],"metrics":["impressions"],`+more), "If-None-Match", etag)
+		res, text := call(t, "POST", url+"/v1/reports", key, reports.Body(`"dimensions":["campaign"],"metrics":["impressions"],`+more), "If-None-Match", etag)
 		return res.status, string(text), res.header.Get("ETag")
 	}
 	status, body, etag := ask("two", `"advertiser":7`, "")
@@ -35,7 +37,7 @@ func TestAnswersAreKeptPerTenantAndVersion(t *testing.T) {
 		t.Errorf("another tenant: %d %s", status, other)
 	}
 	// Another format has another tag.
-	res, _ := call(t, "POST", url+"/v1/reports", "two", with(`"dimensions":["campaign"],"metrics":["impressions"],"advertiser":7`), "Accept", "text/csv", "If-None-Match", etag)
+	res, _ := call(t, "POST", url+"/v1/reports", "two", reports.Body(`"dimensions":["campaign"],"metrics":["impressions"],"advertiser":7`), "Accept", "text/csv", "If-None-Match", etag)
 	if res.status != 200 || res.header.Get("ETag") == etag {
 		t.Errorf("another format: %d", res.status)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/adtally/adtally/internal/clickhouse"
 	"github.com/adtally/adtally/internal/dev"
 	"github.com/adtally/adtally/internal/testkit"
+	"github.com/adtally/adtally/internal/testkit/reports"
 	"github.com/adtally/adtally/query/limit"
 )
 
@@ -98,15 +99,15 @@ func (k *fixedKeys) Lookup(_ context.Context, bearer string) (access.Grant, erro
 	return grant, nil
 }
 
-func (k *fixedKeys) Account(advertiser uint64) access.Account { return testAccount(advertiser) }
+func (k *fixedKeys) Account(advertiser uint64) access.Account { return reports.Account(advertiser) }
 
 func (k *fixedKeys) Accounts() []access.Account {
-	return []access.Account{testAccount(7), testAccount(8)}
+	return []access.Account{reports.Account(7), reports.Account(8)}
 }
 
 func newFixedKeys() *fixedKeys {
 	return &fixedKeys{grants: map[string]access.Grant{
-		"one": oneAdvertiser, "two": twoAdvertiser, "all": everyone,
+		"one": reports.OneAdvertiser, "two": reports.TwoAdvertisers, "all": reports.Everyone,
 		"report": {KeyID: "report", Scopes: access.ScopeReport, Advertisers: []uint64{7}},
 		"ingest": {KeyID: "ingest", Scopes: access.ScopeIngest, All: true},
 	}}

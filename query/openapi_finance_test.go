@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/adtally/adtally/internal/access"
+	"github.com/adtally/adtally/internal/testkit/reports"
 	"github.com/adtally/adtally/query/closing"
 	"github.com/adtally/adtally/query/export/queue"
 )
@@ -214,5 +215,5 @@ func TestWhatIsOff(t *testing.T) {
 	d.do(apiCall{"postExport", "POST", "/v1/exports", `{"day":"2026-11-01"}`, 501, nil})
 	d.get("getExport", "/v1/exports/x", "one", 404)
 	d.get("getReceipt", "/v1/receipts/x", "one", 501)
-	d.do(apiCall{"postReportJob", "POST", "/v1/report-jobs", with(``), 501, nil})
+	d.do(apiCall{"postReportJob", "POST", "/v1/report-jobs", reports.Body(``), 501, nil})
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/adtally/adtally/internal/access"
+	"github.com/adtally/adtally/internal/testkit/reports"
 	"github.com/adtally/adtally/query/dashboard"
 	"github.com/adtally/adtally/query/report"
 )
@@ -170,7 +171,7 @@ func TestOpenAPIIsTrue(t *testing.T) {
 
 func (d *apiDriver) driveReports() {
 	d.Helper()
-	report := with(`"granularity":"day","dimensions":["campaign","browser"],"metrics":["impressions","spend","cpc"],"limit":1,"filters":[{"dimension":"campaign","op":"ne","values":[5]}]`)
+	report := reports.Body(`"granularity":"day","dimensions":["campaign","browser"],"metrics":["impressions","spend","cpc"],"limit":1,"filters":[{"dimension":"campaign","op":"ne","values":[5]}]`)
 	d.get("index", "/", "one", 200, "Accept", "application/json")
 	d.get("openapi", "/openapi.json", "one", 200)
 	d.get("getSession", "/v1/session", "one", 200)
@@ -182,8 +183,8 @@ func (d *apiDriver) driveReports() {
 		d.do(apiCall{"postReport", "POST", "/v1/reports", report, 200, []string{"Accept", format}})
 	}
 	d.do(apiCall{"postReport", "POST", "/v1/reports", report, 406, []string{"Accept", "application/xml"}})
-	d.do(apiCall{"postReport", "POST", "/v1/reports", with(`"metrics":["nothing"]`), 400, nil})
-	d.do(apiCall{"postReport", "POST", "/v1/reports", with(`"advertiser":8`), 404, nil})
+	d.do(apiCall{"postReport", "POST", "/v1/reports", reports.Body(`"metrics":["nothing"]`), 400, nil})
+	d.do(apiCall{"postReport", "POST", "/v1/reports", reports.Body(`"advertiser":8`), 404, nil})
 	d.get("getReport", "/v1/reports?start=2026-11-01&end=2026-11-08&metrics=impressions,ctr&dimensions=campaign&filter=country:in:US,CA&order_by=impressions:desc&limit=1", "one", 200)
 	d.do(apiCall{"postExperiment", "POST", "/v1/experiments", `{"campaign":77,"start":"2026-11-01","end":"2026-11-08","metric":"ctr"}`, 200, nil})
 	d.do(apiCall{"postExperiment", "POST", "/v1/experiments", `{"campaign":77,"start":"2026-11-01","end":"2026-11-08","metric":"cpm"}`, 400, nil})
@@ -192,7 +193,7 @@ func (d *apiDriver) driveReports() {
 
 func (d *apiDriver) driveJobs() {
 	d.Helper()
-	body := with(`"granularity":"day","dimensions":["campaign"]`)
+	body := reports.Body(`"granularity":"day","dimensions":["campaign"]`)
 	var job jobAnswer
 	_, first := d.do(apiCall{"postReportJob", "POST", "/v1/report-jobs", body, 202, []string{"Idempotency-Key", "a"}})
 	if err := json.Unmarshal(first, &job); err != nil {

@@ -24,6 +24,7 @@ import (
 
 	"github.com/adtally/adtally/internal/clickhouse"
 	"github.com/adtally/adtally/internal/testkit"
+	"github.com/adtally/adtally/internal/testkit/reports"
 	"github.com/adtally/adtally/proto"
 	"github.com/adtally/adtally/query/export"
 	"github.com/adtally/adtally/query/report"
@@ -168,7 +169,7 @@ func expect(entries []entry, req *report.Request, advertiser uint64, start, end 
 			slices.ContainsFunc(req.Filters, func(f report.Filter) bool { return !passes(e, f) }) {
 			continue
 		}
-		of := group{bucket: testkit.BucketOf(e.Minute, g.Name, zone)}
+		of := group{bucket: reports.BucketOf(e.Minute, g.Name, zone)}
 		for _, d := range req.Dimensions {
 			of.keys = append(of.keys, dimensionOf(e, d))
 		}

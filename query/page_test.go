@@ -10,6 +10,8 @@ import (
 
 	"github.com/VictoriaMetrics/metrics"
 	"github.com/rs/zerolog"
+
+	"github.com/adtally/adtally/internal/testkit/reports"
 )
 
 // pages reads all pages of a report and returns their rows.
@@ -49,7 +51,7 @@ func TestPagesAreTheWholeReport(t *testing.T) {
 		`"granularity":"hour","timezone":"Australia/Lord_Howe","order_by":[{"field":"hour","direction":"desc"}]`,
 	} {
 		var req map[string]any
-		if err := json.Unmarshal([]byte(with(`"start":"2025-01-01","end":"2027-01-01","metrics":["impressions","clicks","ctr"],`+shape)), &req); err != nil {
+		if err := json.Unmarshal([]byte(reports.Body(`"start":"2025-01-01","end":"2027-01-01","metrics":["impressions","clicks","ctr"],`+shape)), &req); err != nil {
 			t.Fatal(err)
 		}
 		if strings.Contains(shape, "spend") {
@@ -96,7 +98,7 @@ func TestPagesOfRowsInMemory(t *testing.T) {
 		`"granularity":"hour","timezone":"Australia/Lord_Howe","order_by":[{"field":"hour","direction":"desc"}]`,
 	} {
 		var req map[string]any
-		if err := json.Unmarshal([]byte(with(`"start":"2025-01-01","end":"2027-01-01","metrics":["impressions","clicks","ctr"],`+shape)), &req); err != nil {
+		if err := json.Unmarshal([]byte(reports.Body(`"start":"2025-01-01","end":"2027-01-01","metrics":["impressions","clicks","ctr"],`+shape)), &req); err != nil {
 			t.Fatal(err)
 		}
 		look()
@@ -127,11 +129,11 @@ func TestCursorIsBound(t *testing.T) {
 	first := serve(t, cfg, b.reader, newFixedKeys(), zerolog.Nop())
 	second := serve(t, cfg, b.reader, newFixedKeys(), zerolog.Nop())
 	request := `"advertiser":7,"dimensions":["campaign"],"limit":1`
-	_, got := post(t, first, "two", with(request))
+	_, got := post(t, first, "two", reports.Body(request))
 	next := got["meta"].(map[string]any)["next_cursor"].(string)
 	f := func(url, key, more, cursor string, want int) {
 		t.Helper()
-		status, got := post(t, url, key, with(more+`,"cursor":"`+cursor+`"`))
+		status, got := post(t, url, key, reports.Body(more+`,"cursor":"`+cursor+`"`))
 		if status != want || want == 400 && (got["code"] != "invalid_cursor" || got["field"] != "cursor") {
 			t.Errorf("%s %s: %d %v", more, cursor, status, got)
 		}

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/adtally/adtally/internal/testkit"
+	"github.com/adtally/adtally/internal/testkit/reports"
 	"github.com/adtally/adtally/proto"
 	"github.com/adtally/adtally/query/report"
 )
@@ -18,10 +18,10 @@ var odd = []string{
 func randomEntries(rnd *rand.Rand, n int) []entry {
 	pick := func(list ...string) string { return list[rnd.IntN(len(list))] }
 	var minutes []time.Time
-	for _, name := range testkit.ReportZones {
+	for _, name := range reports.Zones {
 		zone := mustLoad(name)
 		for at := time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC); ; {
-			next, ok := testkit.ChangeAfter(at, zone)
+			next, ok := reports.ChangeAfter(at, zone)
 			if !ok || next.Year() > 2026 {
 				break
 			}
@@ -84,7 +84,7 @@ func mustLoad(name string) *time.Location {
 
 // randomRequest returns a request, in the zone of the account now and then.
 func randomRequest(rnd *rand.Rand, own string) (req report.Request, start, end time.Time, zone *time.Location) {
-	req.Timezone = testkit.ReportZones[rnd.IntN(len(testkit.ReportZones))]
+	req.Timezone = reports.Zones[rnd.IntN(len(reports.Zones))]
 	if rnd.IntN(3) == 0 {
 		req.Timezone = own
 	}
@@ -95,7 +95,7 @@ func randomRequest(rnd *rand.Rand, own string) (req report.Request, start, end t
 	zone = mustLoad(req.Timezone)
 	req.Granularity = g.Name
 	start = time.Date(2025, 1, 1, 0, rnd.IntN(700*24*60), 0, 0, time.UTC)
-	if next, ok := testkit.ChangeAfter(start, zone); ok && rnd.IntN(2) == 0 {
+	if next, ok := reports.ChangeAfter(start, zone); ok && rnd.IntN(2) == 0 {
 		start = next.Add(time.Duration(rnd.IntN(3*24*60)-2*24*60) * time.Minute)
 	}
 	end = start.Add(time.Duration(1+rnd.IntN(min(g.MaxDays, 500)*24*60)) * time.Minute)

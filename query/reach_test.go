@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/rs/zerolog"
+
+	"github.com/adtally/adtally/internal/testkit/reports"
 )
 
 func (b *ledger) addUsers(t *testing.T, advertiser uint64, quarter string, campaign int, country string, from, to int) {
@@ -28,7 +30,7 @@ func TestReachIsMergedAndNeverAddedUp(t *testing.T) {
 	url := serve(t, testConfig(), b.reader, newFixedKeys(), zerolog.Nop())
 	f := func(more, rows, totals string) {
 		t.Helper()
-		status, got := post(t, url, "one", with(`"metrics":["reach","frequency"],`+more))
+		status, got := post(t, url, "one", reports.Body(`"metrics":["reach","frequency"],`+more))
 		if status != 200 || fmt.Sprint(got["rows"]) != rows || fmt.Sprint(got["totals"]) != "map["+totals+"]" {
 			t.Errorf("%s: %d\ngot  %v %v\nwant %s %s", more, status, got["rows"], got["totals"], rows, totals)
 		}
@@ -47,7 +49,7 @@ func TestReachIsMergedAndNeverAddedUp(t *testing.T) {
 
 	refused := func(more, field string) {
 		t.Helper()
-		status, got := post(t, url, "one", with(`"metrics":["reach"],`+more))
+		status, got := post(t, url, "one", reports.Body(`"metrics":["reach"],`+more))
 		if status != 400 || got["code"] != "reach_not_possible" || got["field"] != field {
 			t.Errorf("%s: %d %v", more, status, got)
 		}

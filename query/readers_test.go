@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/adtally/adtally/internal/testkit/reports"
 	"github.com/adtally/adtally/query/export"
 )
 
@@ -20,7 +21,7 @@ func TestReadersOfArrowAndParquet(t *testing.T) {
 		t.Fatalf("install the readers: %v %s", err, stderrOf(err))
 	}
 	_, url := small(t)
-	body := with(`"timezone":"Asia/Kathmandu","granularity":"hour","dimensions":["campaign","browser"],"metrics":["impressions","spend","cpc"]`)
+	body := reports.Body(`"timezone":"Asia/Kathmandu","granularity":"hour","dimensions":["campaign","browser"],"metrics":["impressions","spend","cpc"]`)
 	files := map[string]string{}
 	for _, format := range []string{export.ArrowStream, export.Parquet} {
 		res, text := call(t, "POST", url+"/v1/reports", "one", body, "Accept", format)

@@ -12,6 +12,7 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 	"github.com/rs/zerolog"
 
+	"github.com/adtally/adtally/internal/testkit/reports"
 	"github.com/adtally/adtally/query/jobs"
 )
 
@@ -48,7 +49,7 @@ func TestReportJobs(t *testing.T) {
 	cfg.Jobs = testJobs(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	url, ended := serveUntil(ctx, t, New(cfg, b.reader, newFixedKeys(), zerolog.Nop(), metrics.NewSet()))
-	body := with(`"granularity":"day","dimensions":["campaign"],"metrics":["impressions","spend"]`)
+	body := reports.Body(`"granularity":"day","dimensions":["campaign"],"metrics":["impressions","spend"]`)
 	submit := func(key, body string, want int, header ...string) jobAnswer {
 		t.Helper()
 		for end := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
@@ -75,7 +76,7 @@ func TestReportJobs(t *testing.T) {
 	if again := submit("one", body, 200, "Idempotency-Key", "monthly", "Accept", "text/csv"); again.ID != job.ID {
 		t.Errorf("the same again: %s, %s", job.ID, again.ID)
 	}
-	submit("one", with(`"metrics":["impressions"]`), 409, "Idempotency-Key", "monthly")
+	submit("one", reports.Body(`"metrics":["impressions"]`), 409, "Idempotency-Key", "monthly")
 	res, text := call(t, "GET", url+done.Result.URL, "one", "")
 	want := "day,campaign,impressions,spend,finality\r\n2026-11-01,1,1000,1.25,provisional\r\n2026-11-02,18446744073709551615,10,0.000000001,provisional\r\n"
 	if string(text) != want || fmt.Sprintf("%x", sha256.Sum256(text)) != done.Result.SHA256 || done.Result.Bytes != int64(len(text)) ||
@@ -104,14 +105,14 @@ func TestReportJobs(t *testing.T) {
 	}
 
 	// What cannot be answered fails with its reason, what is wrong is refused at once.
-	mixed := submit("two", with(`"advertiser":8,"metrics":["spend"]`), 202)
+	mixed := submit("two", reports.Body(`"advertiser":8,"metrics":["spend"]`), 202)
 	res, text = poll(t, url, mixed.ID)
 	if parse(t, text)["state"] != "failed" || parse(t, text)["failure"].(map[string]any)["code"] != "mixed_currencies" {
 		t.Errorf("mixed currencies: %d %s", res.status, text)
 	}
-	submit("one", with(`"cursor":"x"`), 400)
-	submit("one", with(`"advertiser":8`), 404)
-	submit("one", with(`"limit":100000000`), 400)
+	submit("one", reports.Body(`"cursor":"x"`), 400)
+	submit("one", reports.Body(`"advertiser":8`), 404)
+	submit("one", reports.Body(`"limit":100000000`), 400)
 
 	// A restart keeps the job and its result.
 	cancel()
@@ -139,7 +140,7 @@ func poll(t *testing.T, url, id string) (reply, []byte) {
 
 func TestJobsNeedADirectory(t *testing.T) {
 	url := serve(t, testConfig(), &deadConn{}, newFixedKeys(), zerolog.Nop())
-	res, text := call(t, "POST", url+"/v1/report-jobs", "one", with(``))
+	res, text := call(t, "POST", url+"/v1/report-jobs", "one", reports.Body(``))
 	if res.status != http.StatusNotImplemented || parse(t, text)["code"] != "jobs_off" {
 		t.Errorf("got %d %s", res.status, text)
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/adtally/adtally/internal/access"
 	"github.com/adtally/adtally/internal/clickhouse"
+	"github.com/adtally/adtally/internal/testkit/reports"
 	"github.com/adtally/adtally/query/report"
 )
 
@@ -102,7 +103,7 @@ func TestHTTPErrors(t *testing.T) {
 		}
 		return res.header
 	}
-	good := with(``)
+	good := reports.Body(``)
 
 	// Paths and methods.
 	f("GET", "/nothing", "one", "", 404, "not_found")
@@ -139,7 +140,7 @@ func TestHTTPErrors(t *testing.T) {
 	f("POST", "/v1/reports", "one", good, 406, "not_acceptable", "Accept", "application/xml")
 
 	// Another tenant, by body and URL.
-	f("POST", "/v1/reports", "one", with(`"advertiser":8`), 404, "advertiser_not_found")
+	f("POST", "/v1/reports", "one", reports.Body(`"advertiser":8`), 404, "advertiser_not_found")
 	f("GET", "/v1/reports?advertiser=8&start=2026-11-01&end=2026-11-02&metrics=clicks", "one", "", 404, "advertiser_not_found")
 	f("GET", "/v1/reports?advertiser=7&advertiser=8", "one", "", 400, "duplicate_field")
 
@@ -162,7 +163,7 @@ func TestStorageAway(t *testing.T) {
 	f := func(conn clickhouse.Conn, cfg Config, code string) {
 		t.Helper()
 		url := serve(t, cfg, conn, newFixedKeys(), zerolog.Nop())
-		res, text := call(t, "POST", url+"/v1/reports", "one", with(``))
+		res, text := call(t, "POST", url+"/v1/reports", "one", reports.Body(``))
 		if res.status != http.StatusServiceUnavailable || parse(t, text)["code"] != code || res.header.Get("Retry-After") == "" {
 			t.Errorf("got %d %s, want %s", res.status, text, code)
 		}
@@ -182,7 +183,7 @@ func TestTooManyReportsOfOneKey(t *testing.T) {
 	var running sync.WaitGroup
 	for range 20 {
 		running.Go(func() {
-			res, _ := call(t, "POST", url+"/v1/reports", "one", with(``))
+			res, _ := call(t, "POST", url+"/v1/reports", "one", reports.Body(``))
 			codes <- res.status
 		})
 	}
@@ -193,7 +194,7 @@ func TestTooManyReportsOfOneKey(t *testing.T) {
 	}
 	// Another key has its own share.
 	running.Go(func() {
-		res, _ := call(t, "POST", url+"/v1/reports", "all", with(`"advertiser":1`))
+		res, _ := call(t, "POST", url+"/v1/reports", "all", reports.Body(`"advertiser":1`))
 		codes <- res.status
 	})
 	close(conn.block)
@@ -214,7 +215,7 @@ func TestPanicIsContained(t *testing.T) {
 	var logs bytes.Buffer
 	url := serve(t, testConfig(), nil, panicKeys{}, zerolog.New(&logs))
 	for range 2 { // the server goes on
-		res, text := call(t, "POST", url+"/v1/reports", "one", with(``))
+		res, text := call(t, "POST", url+"/v1/reports", "one", reports.Body(``))
 		if res.status != http.StatusInternalServerError || parse(t, text)["code"] != "internal" || bytes.Contains(text, []byte("secret")) {
 			t.Errorf("got %d %s", res.status, text)
 		}
@@ -256,7 +257,7 @@ func TestServerDrains(t *testing.T) {
 	url, ended := serveUntil(ctx, t, New(testConfig(), conn, newFixedKeys(), zerolog.Nop(), metrics.NewSet()))
 	answered := make(chan int, 1)
 	go func() {
-		res, _ := call(t, "POST", url+"/v1/reports", "one", with(``))
+		res, _ := call(t, "POST", url+"/v1/reports", "one", reports.Body(``))
 		answered <- res.status
 	}()
 	time.Sleep(100 * time.Millisecond) // the report runs

@@ -14,13 +14,14 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/adtally/adtally/internal/testkit"
+	"github.com/adtally/adtally/internal/testkit/reports"
 	"github.com/adtally/adtally/query/export"
 )
 
 // pinned asks for a report as of a version.
 func pinned(t *testing.T, url, key, asOf, more string) (int, map[string]any) {
 	t.Helper()
-	return post(t, url, key, with(`"as_of":"`+asOf+`",`+more))
+	return post(t, url, key, reports.Body(`"as_of":"`+asOf+`",`+more))
 }
 
 func TestAsOf(t *testing.T) {
@@ -32,7 +33,7 @@ func TestAsOf(t *testing.T) {
 	}
 	ask := `"metrics":["impressions"]`
 	arrive(7, 1)
-	_, got := post(t, url, "one", with(ask))
+	_, got := post(t, url, "one", reports.Body(ask))
 	first := got["meta"].(map[string]any)["as_of"].(string)
 	arrive(7, 2)
 	arrive(8, 4)
@@ -103,7 +104,7 @@ func TestAsOfIsTheSameBytes(t *testing.T) {
 	}
 	ask := func(url, asOf, format string) []byte {
 		t.Helper()
-		body := with(`"as_of":"` + asOf + `","granularity":"day","dimensions":["campaign","country"],"metrics":["impressions","clicks","ctr","spend"],"limit":500000`)
+		body := reports.Body(`"as_of":"` + asOf + `","granularity":"day","dimensions":["campaign","country"],"metrics":["impressions","clicks","ctr","spend"],"limit":500000`)
 		res, text := call(t, "POST", url+"/v1/reports", "one", body, "Accept", format)
 		if res.status != http.StatusOK || !strings.HasPrefix(res.header.Get("Server-Timing"), "storage;dur=") {
 			t.Fatalf("%s: %d %.300s", format, res.status, text)
@@ -113,7 +114,7 @@ func TestAsOfIsTheSameBytes(t *testing.T) {
 	block(60_000)
 	block(60_000)
 	url := serve(t, testConfig(), l.reader, newFixedKeys(), zerolog.Nop())
-	_, got := post(t, url, "one", with(`"metrics":["impressions"]`))
+	_, got := post(t, url, "one", reports.Body(`"metrics":["impressions"]`))
 	meta := got["meta"].(map[string]any)
 	if meta["query_ms"] == nil {
 		t.Errorf("an answer of the newest version does not say how long it took: %v", meta)
@@ -150,7 +151,7 @@ func TestDroppedMinutes(t *testing.T) {
 	c := l.compactor(t, nil)
 	url := serve(t, testConfig(), l.reader, newFixedKeys(), zerolog.Nop())
 	arrive(0, 1)
-	_, got := post(t, url, "one", with(`"metrics":["impressions"]`))
+	_, got := post(t, url, "one", reports.Body(`"metrics":["impressions"]`))
 	first := got["meta"].(map[string]any)["as_of"].(string)
 	arrive(0, 2)
 	l.cut(t, c)
@@ -161,7 +162,7 @@ func TestDroppedMinutes(t *testing.T) {
 	url = serve(t, testConfig(), l.reader, newFixedKeys(), zerolog.Nop())
 	f := func(more, want string) {
 		t.Helper()
-		if status, got := post(t, url, "one", with(`"metrics":["impressions"],`+more)); status != 200 || fmt.Sprint(got["totals"]) != "map[impressions:"+want+"]" {
+		if status, got := post(t, url, "one", reports.Body(`"metrics":["impressions"],`+more)); status != 200 || fmt.Sprint(got["totals"]) != "map[impressions:"+want+"]" {
 			t.Errorf("%s: %d %v, want %s", more, status, got, want)
 		}
 	}
@@ -172,7 +173,7 @@ func TestDroppedMinutes(t *testing.T) {
 	f(`"as_of":"1"`, "3")
 	bad := func(more, code, field string) map[string]any {
 		t.Helper()
-		status, got := post(t, url, "one", with(`"metrics":["impressions"],`+more))
+		status, got := post(t, url, "one", reports.Body(`"metrics":["impressions"],`+more))
 		if status != http.StatusGone || got["code"] != code || got["field"] != field {
 			t.Errorf("%s: %d %v", more, status, got)
 		}
@@ -204,7 +205,7 @@ func TestViewIsKeptFresh(t *testing.T) {
 		want++
 		deadline := time.Now().Add(30 * time.Second)
 		for {
-			_, got := post(t, url, "one", with(`"metrics":["impressions"]`))
+			_, got := post(t, url, "one", reports.Body(`"metrics":["impressions"]`))
 			if fmt.Sprint(got["totals"]) == fmt.Sprintf("map[impressions:%d]", want) {
 				break
 			}

@@ -44,10 +44,10 @@ func (d *Durable) Run(ctx context.Context) error {
 	return nil
 }
 
-// Partition implements Sink.
+// Partition implements ingest.Sink.
 func (d *Durable) Partition(e *proto.Event) int32 { return d.kafka.Partition(e) }
 
-// Append implements Sink.
+// Append implements ingest.Sink.
 func (d *Durable) Append(b *Batch, wait time.Duration) Outcome {
 	if d.kafka.behind(b) && d.keep(b) {
 		return Spooled
@@ -73,7 +73,7 @@ func (d *Durable) keep(b *Batch) bool {
 	return true
 }
 
-// Ready implements Sink: one of the two must take events.
+// Ready implements ingest.Sink: one of the two must take events.
 func (d *Durable) Ready() error {
 	late := d.kafka.Ready()
 	if late == nil {
@@ -85,7 +85,7 @@ func (d *Durable) Ready() error {
 	return nil
 }
 
-// Close implements Sink. Events that Kafka has not acknowledged by then are on
+// Close implements ingest.Sink. Events that Kafka has not acknowledged by then are on
 // disk, or were refused.
 func (d *Durable) Close(ctx context.Context) error {
 	flushing, cancel := context.WithTimeout(ctx, closingFlush)

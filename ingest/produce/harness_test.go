@@ -77,14 +77,3 @@ func (r *rig) stored() int {
 	}
 	return n
 }
-
-// eventually polls for what another goroutine brings about.
-func eventually(tb testing.TB, what string, cond func() bool) {
-	tb.Helper()
-	for end := time.Now().Add(20 * time.Second); !cond(); {
-		if time.Now().After(end) {
-			tb.Fatalf("%s did not happen", what)
-		}
-		time.Sleep(2 * time.Millisecond)
-	}
-}

@@ -46,7 +46,7 @@ type Topic struct {
 	Spread     int
 }
 
-// Kafka is the Sink that produces to a Kafka topic. A record is never given
+// Kafka is the ingest.Sink that produces to a Kafka topic. A record is never given
 // up: no delivery timeout, no retry limit, and the contexts of records do not
 // end, because a record that was sent once cannot be taken back.
 type Kafka struct {

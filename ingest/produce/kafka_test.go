@@ -9,6 +9,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/adtally/adtally/internal/testkit/wait"
 )
 
 // long is a wait that ends with an outcome on the slowest machine.
@@ -67,7 +69,7 @@ func TestMemoryBoundRefuses(t *testing.T) {
 		}
 	}
 	close(open)
-	eventually(t, "room", func() bool { return r.kafka.bytes.Load() == 0 && r.kafka.records.Load() == 0 })
+	wait.Until(t, 20*time.Second, "room", func() bool { return r.kafka.bytes.Load() == 0 && r.kafka.records.Load() == 0 })
 	r.want(100, 0, long, Acked)
 }
 
@@ -92,6 +94,6 @@ func TestOnePartitionWithoutLeader(t *testing.T) {
 		t.Errorf("ready: %v", err)
 	}
 	h.Remove()
-	eventually(t, "the late event is stored", func() bool { return r.stored() == 22 })
-	eventually(t, "readiness", func() bool { return r.kafka.Ready() == nil })
+	wait.Until(t, 20*time.Second, "the late event is stored", func() bool { return r.stored() == 22 })
+	wait.Until(t, 20*time.Second, "readiness", func() bool { return r.kafka.Ready() == nil })
 }

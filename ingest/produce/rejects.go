@@ -40,8 +40,8 @@ const (
 	rejectFlush      = 3 * time.Second  // of all of them, at shutdown
 )
 
-// Rejects is the Rejects that writes JSON records to a topic, through a
-// producer of its own: what is rejected never stands in the way of what counts.
+// Rejects writes what was rejected to a topic, as JSON, through a producer of its
+// own: what is rejected never stands in the way of what counts.
 type Rejects struct {
 	client *kgo.Client
 	log    zerolog.Logger
@@ -49,8 +49,8 @@ type Rejects struct {
 	sent, dropped, failed *metrics.Counter
 }
 
-// NewRejects returns a Rejects for a topic, which must exist. The
-// options say where the brokers are.
+// NewRejects returns a Rejects for a topic, which must exist. The options say where
+// the brokers are.
 func NewRejects(topic string, log zerolog.Logger, set *metrics.Set, opts ...kgo.Opt) (*Rejects, error) {
 	all := append(append([]kgo.Opt(nil), opts...),
 		kgo.DefaultProduceTopic(topic),
@@ -84,7 +84,7 @@ type rejectedRecord struct {
 	Body       string    `json:"body,omitempty"`
 }
 
-// Put implements Rejects.
+// Put takes r, of which it keeps nothing. It never blocks.
 func (k *Rejects) Put(r *Rejected) {
 	rec := rejectedRecord{
 		Received: r.Received.UTC(), Route: r.Route, Reason: r.Reason, Field: r.Field, Detail: r.Detail, KeyID: r.KeyID, Body: string(r.Body),

@@ -10,6 +10,8 @@ import (
 	"github.com/rs/zerolog"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/adtally/adtally/internal/testkit/wait"
 )
 
 func TestRejectsAreWritten(t *testing.T) {
@@ -61,7 +63,7 @@ func TestRejectsNeverBlock(t *testing.T) {
 	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("took %v", took)
 	}
-	eventually(t, "overflow is counted", func() bool { return k.dropped.Get() == 100 })
+	wait.Until(t, 20*time.Second, "overflow is counted", func() bool { return k.dropped.Get() == 100 })
 	ctx, stop := context.WithCancel(context.Background())
 	stop()
 	began = time.Now()

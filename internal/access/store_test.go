@@ -14,6 +14,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/adtally/adtally/internal/clickhouse"
+	"github.com/adtally/adtally/internal/testkit/wait"
 )
 
 func runDirectory(t *testing.T, conn clickhouse.Conn) *Directory {
@@ -31,19 +32,10 @@ func runDirectory(t *testing.T, conn clickhouse.Conn) *Directory {
 	return d
 }
 
-func eventually(t *testing.T, within time.Duration, what string, done func() bool) {
-	t.Helper()
-	for end := time.Now().Add(within); !done(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("not within %s: %s", within, what)
-		}
-	}
-}
-
 func TestKeysLiveAndDie(t *testing.T) {
 	writer, reader := newTables(t)
 	store, d := NewStore(writer), runDirectory(t, reader)
-	eventually(t, 5*time.Second, "ready", d.Ready)
+	wait.Until(t, 5*time.Second, "ready", d.Ready)
 
 	text, key, err := store.CreateKey(t.Context(), KeySpec{Name: "reports", Scopes: ScopeReport, Advertisers: []uint64{9, 3, 9}})
 	if err != nil {
@@ -82,7 +74,7 @@ func TestKeysLiveAndDie(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	eventually(t, time.Second, "a revoked key is refused", func() bool {
+	wait.Until(t, time.Second, "a revoked key is refused", func() bool {
 		_, err := d.Lookup(t.Context(), text)
 		return errors.Is(err, ErrUnknownKey)
 	})
@@ -156,7 +148,7 @@ func TestAccounts(t *testing.T) {
 	if err := store.PutAccount(t.Context(), Account{Advertiser: 7, Timezone: "nowhere"}); err == nil {
 		t.Error("a wrong zone is taken")
 	}
-	eventually(t, 2*time.Second, "the account is known", func() bool { return d.Account(7) == want })
+	wait.Until(t, 2*time.Second, "the account is known", func() bool { return d.Account(7) == want })
 	if got := d.Account(8); got != defaultAccount(8) {
 		t.Errorf("unknown account: %+v", got)
 	}
@@ -209,7 +201,7 @@ func TestLastKnownStateServesOn(t *testing.T) {
 		t.Errorf("before the first reading: %v, ready %v", err, d.Ready())
 	}
 	conn.set(false)
-	eventually(t, 2*time.Second, "ready", d.Ready)
+	wait.Until(t, 2*time.Second, "ready", d.Ready)
 	conn.set(true)
 	for range 20 {
 		if _, err := d.Lookup(t.Context(), text); err != nil {
@@ -226,7 +218,7 @@ func TestWrongKeysDoNotHammerClickHouse(t *testing.T) {
 	_, reader := newTables(t)
 	conn := &brokenConn{Conn: reader}
 	d := runDirectory(t, conn)
-	eventually(t, 2*time.Second, "ready", d.Ready)
+	wait.Until(t, 2*time.Second, "ready", d.Ready)
 	before, began := conn.count(), time.Now()
 	var workers sync.WaitGroup
 	for range 100 {
@@ -260,7 +252,7 @@ func TestLookupEndsWithItsContext(t *testing.T) {
 func TestKeysAreRotatedAndExpire(t *testing.T) {
 	writer, reader := newTables(t)
 	store, d := NewStore(writer), runDirectory(t, reader)
-	eventually(t, 5*time.Second, "ready", d.Ready)
+	wait.Until(t, 5*time.Second, "ready", d.Ready)
 	taken := func(text string) bool {
 		_, err := d.Lookup(t.Context(), text)
 		if err != nil && !errors.Is(err, ErrUnknownKey) {
@@ -279,7 +271,7 @@ func TestKeysAreRotatedAndExpire(t *testing.T) {
 	if !taken(second) {
 		t.Error("the new key is not taken")
 	}
-	eventually(t, 10*time.Second, "the old key ends", func() bool { return !taken(first) })
+	wait.Until(t, 10*time.Second, "the old key ends", func() bool { return !taken(first) })
 	if !taken(second) {
 		t.Error("the new key ended with the old one")
 	}
@@ -293,5 +285,5 @@ func TestKeysAreRotatedAndExpire(t *testing.T) {
 	if err != nil || !taken(short) {
 		t.Fatalf("a key with an end: %v", err)
 	}
-	eventually(t, 10*time.Second, "it ends", func() bool { return !taken(short) })
+	wait.Until(t, 10*time.Second, "it ends", func() bool { return !taken(short) })
 }

@@ -48,7 +48,8 @@ var restInts = []string{"event_type", "invalid_flags", "gross", "net", "duplicat
 // Known returns the view with what an earlier one remembers, if that is all of its
 // rest.
 func (v *View) Known(earlier *View) *View {
-	if v.rest != nil || earlier == nil || earlier.rest == nil || !earlier.leadsTo(v) || !v.Rest.To.sameAs(earlier.Rest.To) {
+	if v.rest != nil || earlier == nil || earlier.rest == nil ||
+		!sameEnds(v.Rest.From, earlier.Rest.From) || !sameEnds(v.Rest.To, earlier.Rest.To) {
 		return v
 	}
 	known := *v
@@ -58,10 +59,8 @@ func (v *View) Known(earlier *View) *View {
 
 // leadsTo says that the rest of a later view is that of v and what came since.
 func (v *View) leadsTo(later *View) bool {
-	return v.Rest.From.sameAs(later.Rest.From) && later.Rest.To.reaches(v.Rest.To)
+	return sameEnds(v.Rest.From, later.Rest.From) && later.Rest.To.reaches(v.Rest.To)
 }
-
-func (v Vector) sameAs(other Vector) bool { return sameEnds(v, other) }
 
 // Looked returns the view as one that remembers the rows of its rest, if they are
 // not too many. What an earlier view remembers is not read again.
@@ -171,8 +170,11 @@ func (v *View) RestCells(advertiser uint64, from, to time.Time) (*Cells, bool) {
 			cells.parts = append(cells.parts, p)
 			cells.rows += len(p.places)
 		}
+		if cells.rows > maxCells {
+			return nil, false
+		}
 	}
-	return cells, cells.rows <= maxCells
+	return cells, true
 }
 
 // Rows is how many there are.

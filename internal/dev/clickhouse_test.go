@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/adtally/adtally/internal/testkit/wait"
 )
 
 func library(tb testing.TB) string {
@@ -210,7 +212,7 @@ func survivesKill(t *testing.T, c *ClickHouse) {
 		mustQuery(t, c, "INSERT INTO adtally.t SELECT number FROM numbers(500)")
 		pid := c.Pid()
 		ok(t, syscall.Kill(pid, syscall.SIGKILL))
-		eventually(t, "another child answers", func() bool {
+		wait.Until(t, 20*time.Second, "another child answers", func() bool {
 			if p := c.Pid(); p == 0 || p == pid {
 				return false
 			}
@@ -266,7 +268,7 @@ func TestClickHouseBinary(t *testing.T) {
 		t.Errorf("child is %q", got)
 	}
 	parent.kill(t)
-	eventually(t, "child ends with its parent", func() bool { return !alive(parent.child) })
+	wait.Until(t, 20*time.Second, "child ends with its parent", func() bool { return !alive(parent.child) })
 
 	c, err := NewClickHouse(ClickHouseConfig{Dir: dir, NativePort: ports[0], HTTPPort: ports[1]}, zerolog.Nop())
 	ok(t, err)

@@ -156,16 +156,6 @@ func start(tb testing.TB, s server) (stop func() error) {
 	return stop
 }
 
-// eventually polls cond until it holds.
-func eventually(tb testing.TB, what string, cond func() bool) {
-	tb.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !cond(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			tb.Fatalf("not within 20 s: %s", what)
-		}
-	}
-}
-
 func ok(tb testing.TB, err error) {
 	tb.Helper()
 	if err != nil {

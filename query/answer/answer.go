@@ -118,7 +118,7 @@ func (f *fetch) run(ctx context.Context, conn clickhouse.Conn) error {
 	// The totals look like one more block, so each is held until the next comes.
 	var held *block
 	err := conn.Blocks(ctx, clickhouse.BlockQuery{
-		SQL: f.st.SQL, ID: "adtally-report-" + f.ID, Params: f.st.Params, Sent: f.st.Sent, SentAs: f.st.SentAs, Columns: reader.columns(),
+		SQL: f.st.SQL, ID: "adtally-report-" + f.ID, Params: f.st.Params, Sent: f.st.Sent, SentAs: plan.SentAs, Columns: reader.columns(),
 		Settings: f.Settings,
 		OnBlock: func(rows int) error {
 			previous := held
@@ -152,12 +152,10 @@ func (f *fetch) rows(b *block) error {
 		f.meta.Truncated = true
 		batch.Cut(left)
 	}
-	if batch.Rows > 0 {
-		f.last, f.lastRow = b, batch.Rows-1
-	}
 	if batch.Rows == 0 {
 		return nil
 	}
+	f.last, f.lastRow = b, batch.Rows-1
 	f.meta.Rows += batch.Rows
 	return f.take(batch)
 }
@@ -183,7 +181,7 @@ func (q *Query) mixedCurrencies(ctx context.Context, conn clickhouse.Conn) error
 	st, column := q.Currencies(), &clickhouse.TextColumn{}
 	var currencies []string
 	err := conn.Blocks(ctx, clickhouse.BlockQuery{
-		SQL: st.SQL, Params: st.Params, Sent: st.Sent, SentAs: st.SentAs, Settings: q.Settings, Columns: []clickhouse.Column{column},
+		SQL: st.SQL, Params: st.Params, Sent: st.Sent, SentAs: plan.SentAs, Settings: q.Settings, Columns: []clickhouse.Column{column},
 		OnBlock: func(int) error {
 			dict, index := column.Take()
 			for _, place := range index {

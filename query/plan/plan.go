@@ -22,8 +22,8 @@ const (
 	byDay
 )
 
-// sentAs is the table of the rows that are sent along.
-const sentAs = "behind"
+// SentAs is the table that a statement reads the rows from that go along with it.
+const SentAs = "behind"
 
 // tables are where rows of a grain are, and the column with their time.
 var tables = map[grain]struct{ name, time string }{
@@ -49,7 +49,7 @@ type source struct {
 // table is where the rows are.
 func (s *source) table() string {
 	if s.cells != nil {
-		return sentAs
+		return SentAs
 	}
 	return tables[s.grain].name
 }

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/adtally/adtally/internal/testkit/reports"
 )
 
 // The planner reads the coarsest tables that can answer.
@@ -12,7 +14,7 @@ func TestPlannedTables(t *testing.T) {
 	f := func(more string, settled bool, want string) {
 		t.Helper()
 		var got []string
-		for _, src := range p.plan(t, mustReport(t, oneAdvertiser, with(more)), settled).sources {
+		for _, src := range p.plan(t, mustReport(t, reports.OneAdvertiser, reports.Body(more)), settled).sources {
 			got = append(got, tables[src.grain].name)
 		}
 		if strings.Join(got, " ") != want {
@@ -38,7 +40,7 @@ func TestPlannedTables(t *testing.T) {
 // it begins.
 func TestRangesBeyond2040End(t *testing.T) {
 	p := newPlanner()
-	r := mustReport(t, oneAdvertiser, with(`"granularity":"day","timezone":"Europe/Berlin","start":"2040-12-01","end":"2041-12-01"`))
+	r := mustReport(t, reports.OneAdvertiser, reports.Body(`"granularity":"day","timezone":"Europe/Berlin","start":"2040-12-01","end":"2041-12-01"`))
 	done := make(chan string, 1)
 	go func() { done <- p.plan(t, r, true).Rows().SQL }()
 	select {

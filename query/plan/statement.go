@@ -18,9 +18,8 @@ import (
 type Statement struct {
 	SQL    string
 	Params clickhouse.Parameters
-	// Sent are the rows that go along as a table, named SentAs.
-	Sent   []clickhouse.NamedColumn
-	SentAs string
+	// Sent are the rows that go along as a table, SentAs.
+	Sent []clickhouse.NamedColumn
 	// Measures are the aggregates in the order of their columns, spend left out:
 	// it has a column of another type after them. Before them come the bucket, if
 	// there is one, and the dimensions.
@@ -78,7 +77,7 @@ func (p *Plan) Rows() *Statement {
 	// One row more than asked tells whether there are more.
 	b.params["limit"] = strconv.Itoa(p.Limit + 1)
 	s.SQL = text + "\nLIMIT {limit:UInt64}"
-	s.Params, s.Sent, s.SentAs = b.params, b.sent, sentAs
+	s.Params, s.Sent = b.params, b.sent
 	return s
 }
 
@@ -109,7 +108,7 @@ func (p *Plan) Currencies() *Statement {
 		where = "\nWHERE true"
 	}
 	return &Statement{
-		Sent: b.sent, SentAs: sentAs,
+		Sent:   b.sent,
 		SQL:    "SELECT DISTINCT currency\nFROM " + table + where + "\n  AND spend_nanos != 0\nORDER BY currency\nLIMIT 100",
 		Params: b.params,
 	}

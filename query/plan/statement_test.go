@@ -16,7 +16,7 @@ import (
 
 	"github.com/adtally/adtally/internal/access"
 	"github.com/adtally/adtally/internal/books"
-	"github.com/adtally/adtally/internal/testkit"
+	"github.com/adtally/adtally/internal/testkit/reports"
 	"github.com/adtally/adtally/proto"
 	"github.com/adtally/adtally/query/report"
 )
@@ -49,24 +49,13 @@ func text(s *Statement) string {
 	return strings.Join(lines, "\n") + "\n"
 }
 
-var (
-	oneAdvertiser = access.Grant{KeyID: "one", Scopes: access.AllScopes, Advertisers: []uint64{7}}
-	everyone      = access.Grant{KeyID: "all", Scopes: access.AllScopes, All: true}
-)
-
-func with(more string) string { return testkit.ReportBody(more) }
-
-func inUTC(advertiser uint64) access.Account {
-	return access.Account{Advertiser: advertiser, Timezone: "UTC"}
-}
-
 func mustReport(t *testing.T, grant access.Grant, body string) *report.Report {
 	t.Helper()
 	req, problem := report.Decode([]byte(body))
 	if problem != nil {
 		t.Fatalf("decode %s: %v", body, problem)
 	}
-	r, problem := report.New(req, grant, inUTC)
+	r, problem := report.New(req, grant, reports.Account)
 	if problem != nil {
 		t.Fatalf("check %s: %v", body, problem)
 	}
@@ -127,11 +116,11 @@ func TestStatementGolden(t *testing.T) {
 	p := newPlanner()
 	f := func(name, more string) {
 		t.Helper()
-		golden(t, name+".sql", text(p.plan(t, mustReport(t, oneAdvertiser, with(more)), true).Rows()))
+		golden(t, name+".sql", text(p.plan(t, mustReport(t, reports.OneAdvertiser, reports.Body(more)), true).Rows()))
 	}
 	tail := func(name, more string) {
 		t.Helper()
-		golden(t, name+".sql", text(p.plan(t, mustReport(t, oneAdvertiser, with(more)), false).Rows()))
+		golden(t, name+".sql", text(p.plan(t, mustReport(t, reports.OneAdvertiser, reports.Body(more)), false).Rows()))
 	}
 	tail("tail_total", ``)
 	tail("tail_day_new_york", `"granularity":"day","timezone":"America/New_York","dimensions":["campaign"]`)
@@ -142,8 +131,8 @@ func TestStatementGolden(t *testing.T) {
 	f("edges_day", `"granularity":"day","start":"2026-11-01T00:07:00Z","end":"2026-11-03T10:30:00Z"`)
 	f("within_a_quarter", `"start":"2026-11-01T00:07:00Z","end":"2026-11-01T00:16:00Z"`)
 	f("nothing_rolled_up_straddles", `"granularity":"day","timezone":"America/St_Johns","start":"2009-10-30","end":"2009-11-05"`)
-	golden(t, "nothing_counted.sql", text((&Plan{Report: mustReport(t, oneAdvertiser, with(``))}).Rows()))
-	golden(t, "tail_currencies.sql", text(p.plan(t, mustReport(t, oneAdvertiser, with(`"metrics":["spend"]`)), false).Currencies()))
+	golden(t, "nothing_counted.sql", text((&Plan{Report: mustReport(t, reports.OneAdvertiser, reports.Body(``))}).Rows()))
+	golden(t, "tail_currencies.sql", text(p.plan(t, mustReport(t, reports.OneAdvertiser, reports.Body(`"metrics":["spend"]`)), false).Currencies()))
 	f("total", ``)
 	f("total_by_campaign", `"dimensions":["campaign"],"limit":5`)
 	f("minute", `"granularity":"minute","timezone":"Asia/Kathmandu"`)
@@ -168,7 +157,7 @@ func TestStatementGolden(t *testing.T) {
 	f("order", `"granularity":"day","dimensions":["campaign","country"],"metrics":["clicks","ctr","cpm","spend"],
 		"order_by":[{"field":"ctr","direction":"desc"},{"field":"country"},{"field":"spend","direction":"desc"}]`)
 	f("order_by_bucket", `"granularity":"day","dimensions":["campaign"],"order_by":[{"field":"day","direction":"desc"}]`)
-	golden(t, "currencies.sql", text(p.plan(t, mustReport(t, oneAdvertiser, with(`"metrics":["spend"]`)), true).Currencies()))
+	golden(t, "currencies.sql", text(p.plan(t, mustReport(t, reports.OneAdvertiser, reports.Body(`"metrics":["spend"]`)), true).Currencies()))
 }
 
 // words are everything that a statement may be made of, besides numbers and the
@@ -203,10 +192,10 @@ func checkVocabulary(t *testing.T, sql string) {
 }
 
 func FuzzReportRequest(f *testing.F) {
-	f.Add(with(``), "")
-	f.Add(with(`"granularity":"hour","timezone":"Asia/Kathmandu","dimensions":["campaign","country"],"metrics":["ctr","spend"],
+	f.Add(reports.Body(``), "")
+	f.Add(reports.Body(`"granularity":"hour","timezone":"Asia/Kathmandu","dimensions":["campaign","country"],"metrics":["ctr","spend"],
 		"filters":[{"dimension":"country","op":"in","values":["US","' OR 1=1 --"]}],"order_by":[{"field":"ctr","direction":"desc"}],"limit":10`), "")
-	f.Add(with(`"advertiser":"7","granularity":"month","filters":[{"dimension":"campaign","op":"ne","values":[1]}]`), "")
+	f.Add(reports.Body(`"advertiser":"7","granularity":"month","filters":[{"dimension":"campaign","op":"ne","values":[1]}]`), "")
 	f.Add(`{"start":`, "start=2026-11-01&end=2026-11-08&metrics=clicks&filter=country:in:US,CA&order_by=clicks:desc&limit=3")
 	f.Add("", "start=2026-11-01T00:00:00%2B05:45&end=2026-11-02&metrics=clicks&timezone=Europe/Berlin&granularity=day")
 	f.Fuzz(func(t *testing.T, body, query string) {
@@ -242,8 +231,8 @@ func checkTenant(t *testing.T, sql string) {
 func checkRequest(t *testing.T, req report.Request) {
 	t.Helper()
 	p := newPlanner()
-	for _, grant := range []access.Grant{oneAdvertiser, everyone} {
-		r, problem := report.New(req, grant, inUTC)
+	for _, grant := range []access.Grant{reports.OneAdvertiser, reports.Everyone} {
+		r, problem := report.New(req, grant, reports.Account)
 		if problem != nil {
 			if problem.Code == "" || problem.Status < 400 || problem.Detail == "" {
 				t.Fatalf("%+v: problem without a name: %+v", req, problem)

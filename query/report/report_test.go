@@ -7,21 +7,8 @@ import (
 	"testing"
 
 	"github.com/adtally/adtally/internal/access"
-	"github.com/adtally/adtally/internal/testkit"
+	"github.com/adtally/adtally/internal/testkit/reports"
 )
-
-var (
-	oneAdvertiser = access.Grant{KeyID: "one", Scopes: access.AllScopes, Advertisers: []uint64{7}}
-	twoAdvertiser = access.Grant{KeyID: "two", Scopes: access.AllScopes, Advertisers: []uint64{7, 8}}
-	everyone      = access.Grant{KeyID: "all", Scopes: access.AllScopes, All: true}
-)
-
-func testAccount(advertiser uint64) access.Account {
-	if advertiser == 8 {
-		return access.Account{Advertiser: 8, Name: "Eight", Timezone: "Asia/Kathmandu"}
-	}
-	return access.Account{Advertiser: advertiser, Name: "Other", Timezone: "UTC"}
-}
 
 func mustReport(t *testing.T, grant access.Grant, body string) *Report {
 	t.Helper()
@@ -29,36 +16,34 @@ func mustReport(t *testing.T, grant access.Grant, body string) *Report {
 	if problem != nil {
 		t.Fatalf("decode %s: %v", body, problem)
 	}
-	r, problem := New(req, grant, testAccount)
+	r, problem := New(req, grant, reports.Account)
 	if problem != nil {
 		t.Fatalf("check %s: %v", body, problem)
 	}
 	return r
 }
 
-func with(more string) string { return testkit.ReportBody(more) }
-
 func TestNewReportSuccess(t *testing.T) {
 	f := func(grant access.Grant, more, start, end, zone string) {
 		t.Helper()
-		r := mustReport(t, grant, with(more))
+		r := mustReport(t, grant, reports.Body(more))
 		got := fmt.Sprint(r.Start.Format("2006-01-02T15:04"), " ", r.End.Format("2006-01-02T15:04"), " ", r.Zone)
 		if want := start + " " + end + " " + zone; got != want {
 			t.Errorf("%s: got %s, want %s", more, got, want)
 		}
 	}
-	f(oneAdvertiser, ``, "2026-11-01T00:00", "2026-11-08T00:00", "UTC")
+	f(reports.OneAdvertiser, ``, "2026-11-01T00:00", "2026-11-08T00:00", "UTC")
 	// The account's zone, unless the request names one.
-	f(twoAdvertiser, `"advertiser":8`, "2026-10-31T18:15", "2026-11-07T18:15", "Asia/Kathmandu")
-	f(twoAdvertiser, `"advertiser":"8","timezone":"UTC"`, "2026-11-01T00:00", "2026-11-08T00:00", "UTC")
+	f(reports.TwoAdvertisers, `"advertiser":8`, "2026-10-31T18:15", "2026-11-07T18:15", "Asia/Kathmandu")
+	f(reports.TwoAdvertisers, `"advertiser":"8","timezone":"UTC"`, "2026-11-01T00:00", "2026-11-08T00:00", "UTC")
 	// The day on which clocks go back has 25 hours.
-	f(oneAdvertiser, `"timezone":"America/New_York","start":"2026-11-01","end":"2026-11-02"`,
+	f(reports.OneAdvertiser, `"timezone":"America/New_York","start":"2026-11-01","end":"2026-11-02"`,
 		"2026-11-01T04:00", "2026-11-02T05:00", "America/New_York")
-	f(everyone, `"advertiser":1,"start":"2026-11-01T10:30:00+05:45","end":"2026-11-01T05:00:00Z"`,
+	f(reports.Everyone, `"advertiser":1,"start":"2026-11-01T10:30:00+05:45","end":"2026-11-01T05:00:00Z"`,
 		"2026-11-01T04:45", "2026-11-01T05:00", "UTC")
-	f(oneAdvertiser, `"start":"2024-02-29","end":"2029-02-28"`, "2024-02-29T00:00", "2029-02-28T00:00", "UTC")
-	f(oneAdvertiser, `"granularity":"minute","start":"2026-01-01","end":"2026-02-01"`, "2026-01-01T00:00", "2026-02-01T00:00", "UTC")
-	f(oneAdvertiser, `"cursor":"","as_of":"","require":"any","order_by":[],"filters":[]`, "2026-11-01T00:00", "2026-11-08T00:00", "UTC")
+	f(reports.OneAdvertiser, `"start":"2024-02-29","end":"2029-02-28"`, "2024-02-29T00:00", "2029-02-28T00:00", "UTC")
+	f(reports.OneAdvertiser, `"granularity":"minute","start":"2026-01-01","end":"2026-02-01"`, "2026-01-01T00:00", "2026-02-01T00:00", "UTC")
+	f(reports.OneAdvertiser, `"cursor":"","as_of":"","require":"any","order_by":[],"filters":[]`, "2026-11-01T00:00", "2026-11-08T00:00", "UTC")
 }
 
 func TestNewReportFailure(t *testing.T) {
@@ -66,7 +51,7 @@ func TestNewReportFailure(t *testing.T) {
 		t.Helper()
 		req, problem := Decode([]byte(body))
 		if problem == nil {
-			_, problem = New(req, grant, testAccount)
+			_, problem = New(req, grant, reports.Account)
 		}
 		if problem == nil {
 			t.Errorf("%.200s: taken", body)
@@ -79,19 +64,19 @@ func TestNewReportFailure(t *testing.T) {
 	}
 	bad := func(more, code, field string) {
 		t.Helper()
-		f(oneAdvertiser, with(more), 400, code, field)
+		f(reports.OneAdvertiser, reports.Body(more), 400, code, field)
 	}
 
 	// JSON.
-	f(oneAdvertiser, ``, 400, "invalid_json", "")
-	f(oneAdvertiser, `{`, 400, "invalid_json", "")
-	f(oneAdvertiser, `{"start":`, 400, "invalid_json", "start")
-	f(oneAdvertiser, `[]`, 400, "invalid_type", "")
-	f(oneAdvertiser, `null`, 400, "invalid_type", "")
-	f(oneAdvertiser, `{} {}`, 400, "invalid_json", "")
-	f(oneAdvertiser, "{\"start\":\"\xff\"}", 400, "invalid_json", "")
-	f(oneAdvertiser, strings.Repeat(`[`, 100_000), 400, "invalid_type", "")
-	f(oneAdvertiser, `{"filters":[{"values":`+strings.Repeat(`[`, 100_000), 400, "invalid_type", "filters[0].values[0]")
+	f(reports.OneAdvertiser, ``, 400, "invalid_json", "")
+	f(reports.OneAdvertiser, `{`, 400, "invalid_json", "")
+	f(reports.OneAdvertiser, `{"start":`, 400, "invalid_json", "start")
+	f(reports.OneAdvertiser, `[]`, 400, "invalid_type", "")
+	f(reports.OneAdvertiser, `null`, 400, "invalid_type", "")
+	f(reports.OneAdvertiser, `{} {}`, 400, "invalid_json", "")
+	f(reports.OneAdvertiser, "{\"start\":\"\xff\"}", 400, "invalid_json", "")
+	f(reports.OneAdvertiser, strings.Repeat(`[`, 100_000), 400, "invalid_type", "")
+	f(reports.OneAdvertiser, `{"filters":[{"values":`+strings.Repeat(`[`, 100_000), 400, "invalid_type", "filters[0].values[0]")
 	bad(`"Limit":1`, "unknown_field", `"Limit"`)
 	bad(`"advertiser":7,"advertiser":8`, "duplicate_field", "advertiser")
 	bad(`"tenant":8`, "unknown_field", `"tenant"`)
@@ -108,17 +93,17 @@ func TestNewReportFailure(t *testing.T) {
 	bad(`"limit":1e400`, "invalid_type", "limit")
 
 	// The tenant.
-	f(twoAdvertiser, with(``), 400, "advertiser_required", "advertiser")
-	f(everyone, with(``), 400, "advertiser_required", "advertiser")
-	f(access.Grant{}, with(``), 400, "advertiser_required", "advertiser")
-	f(access.Grant{}, with(`"advertiser":7`), 404, "advertiser_not_found", "advertiser")
-	f(oneAdvertiser, with(`"advertiser":8`), 404, "advertiser_not_found", "advertiser")
-	f(twoAdvertiser, with(`"advertiser":9`), 404, "advertiser_not_found", "advertiser")
-	f(everyone, with(`"advertiser":0`), 400, "invalid_advertiser", "advertiser")
-	f(everyone, with(`"advertiser":-1`), 400, "invalid_advertiser", "advertiser")
-	f(everyone, with(`"advertiser":1.0`), 400, "invalid_advertiser", "advertiser")
-	f(everyone, with(`"advertiser":"18446744073709551616"`), 400, "invalid_advertiser", "advertiser")
-	f(everyone, with(`"advertiser":"7 OR 1=1"`), 400, "invalid_advertiser", "advertiser")
+	f(reports.TwoAdvertisers, reports.Body(``), 400, "advertiser_required", "advertiser")
+	f(reports.Everyone, reports.Body(``), 400, "advertiser_required", "advertiser")
+	f(access.Grant{}, reports.Body(``), 400, "advertiser_required", "advertiser")
+	f(access.Grant{}, reports.Body(`"advertiser":7`), 404, "advertiser_not_found", "advertiser")
+	f(reports.OneAdvertiser, reports.Body(`"advertiser":8`), 404, "advertiser_not_found", "advertiser")
+	f(reports.TwoAdvertisers, reports.Body(`"advertiser":9`), 404, "advertiser_not_found", "advertiser")
+	f(reports.Everyone, reports.Body(`"advertiser":0`), 400, "invalid_advertiser", "advertiser")
+	f(reports.Everyone, reports.Body(`"advertiser":-1`), 400, "invalid_advertiser", "advertiser")
+	f(reports.Everyone, reports.Body(`"advertiser":1.0`), 400, "invalid_advertiser", "advertiser")
+	f(reports.Everyone, reports.Body(`"advertiser":"18446744073709551616"`), 400, "invalid_advertiser", "advertiser")
+	f(reports.Everyone, reports.Body(`"advertiser":"7 OR 1=1"`), 400, "invalid_advertiser", "advertiser")
 
 	// Names.
 	bad(`"dimensions":["campaign); DROP TABLE x;--"]`, "unknown_dimension", "dimensions[0]")
@@ -173,8 +158,8 @@ func TestNewReportFailure(t *testing.T) {
 }
 
 func TestProblemNamesWhatIsAllowed(t *testing.T) {
-	req, _ := Decode([]byte(with(`"metrics":["users"]`)))
-	_, problem := New(req, oneAdvertiser, testAccount)
+	req, _ := Decode([]byte(reports.Body(`"metrics":["users"]`)))
+	_, problem := New(req, reports.OneAdvertiser, reports.Account)
 	for _, want := range []string{"impressions", "impressions_gross", "clicks_orphan", "duplicates", "video_q1", "video_fullscreen_invalid", "spend", "ctr", "cpa"} {
 		if !slices.Contains(problem.Allowed, want) {
 			t.Errorf("allowed metrics lack %s", want)

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/adtally/adtally/internal/testkit"
+	"github.com/adtally/adtally/internal/testkit/reports"
 )
 
 func mustZone(tb testing.TB, name string) *time.Location {
@@ -45,12 +45,12 @@ func evalBucket(minute time.Time, r *Report) int64 {
 
 func TestZoneOffsetsGiveBuckets(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
-	for _, name := range testkit.ReportZones {
+	for _, name := range reports.Zones {
 		zone := mustZone(t, name)
 		for range 60 {
 			g := &Granularities[1+rnd.IntN(len(Granularities)-1)]
 			start := time.Date(2024, 1, 1, 0, rnd.IntN(1100*24*60), 0, 0, time.UTC)
-			if next, ok := testkit.ChangeAfter(start, zone); ok && rnd.IntN(3) > 0 {
+			if next, ok := reports.ChangeAfter(start, zone); ok && rnd.IntN(3) > 0 {
 				start = next.Add(time.Duration(rnd.IntN(240)-120) * time.Minute)
 			}
 			r := &Report{Zone: zone, Granularity: g, Start: start, End: start.Add(time.Duration(1+rnd.IntN(400*24*60)) * time.Minute)}
@@ -59,7 +59,7 @@ func TestZoneOffsetsGiveBuckets(t *testing.T) {
 				if rnd.IntN(2) == 0 {
 					minute = start.Add(time.Duration(rnd.Int64N(min(200, int64(r.End.Sub(start)/time.Minute)))) * time.Minute)
 				}
-				if got, want := evalBucket(minute, r), testkit.BucketOf(minute, g.Name, zone); got != want {
+				if got, want := evalBucket(minute, r), reports.BucketOf(minute, g.Name, zone); got != want {
 					t.Fatalf("%s %s of %s from %s: bucket %d, want %d", name, g.Name,
 						minute.In(zone), r.Start.In(zone), got, want)
 				}
@@ -72,7 +72,7 @@ func TestZoneOffsetsGiveBuckets(t *testing.T) {
 // nothing changes.
 func TestZoneOffsetsIgnoreChangesToTheSame(t *testing.T) {
 	start := time.Date(2037, 6, 1, 0, 0, 0, 0, time.UTC)
-	for _, name := range testkit.ReportZones {
+	for _, name := range reports.Zones {
 		for _, span := range (&Report{Zone: mustZone(t, name), Start: start, End: start.AddDate(1, 0, 0), Granularity: GranularityNamed("hour")}).Offsets() {
 			if span.From.Second() != 0 {
 				t.Errorf("%s: a bucket is cut at %s", name, span.From)

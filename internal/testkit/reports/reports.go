@@ -1,14 +1,32 @@
-package testkit
+// Package reports is what tests of reports ask, who asks, and what buckets mean.
+package reports
 
 import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/adtally/adtally/internal/access"
 )
 
-// ReportBody is the body of a good report, a week of clicks, with more fields. Those
+// Who asks.
+var (
+	OneAdvertiser  = access.Grant{KeyID: "one", Scopes: access.AllScopes, Advertisers: []uint64{7}}
+	TwoAdvertisers = access.Grant{KeyID: "two", Scopes: access.AllScopes, Advertisers: []uint64{7, 8}}
+	Everyone       = access.Grant{KeyID: "all", Scopes: access.AllScopes, All: true}
+)
+
+// Account is that of an advertiser: in UTC, and 8 in Kathmandu.
+func Account(advertiser uint64) access.Account {
+	if advertiser == 8 {
+		return access.Account{Advertiser: 8, Name: "Eight", Timezone: "Asia/Kathmandu"}
+	}
+	return access.Account{Advertiser: advertiser, Name: "Other", Timezone: "UTC"}
+}
+
+// Body is the body of a good report, a week of clicks, with more fields. Those
 // it names itself replace the usual ones.
-func ReportBody(more string) string {
+func Body(more string) string {
 	base := `"start":"2026-11-01","end":"2026-11-08","metrics":["clicks"]`
 	for field := range strings.SplitSeq("start end metrics", " ") {
 		if strings.Contains(more, `"`+field+`":`) {
@@ -20,9 +38,9 @@ func ReportBody(more string) string {
 	return "{" + strings.Trim(base+","+more, ",") + "}"
 }
 
-// ReportZones have offsets of quarters and halves of an hour, changes by half an
+// Zones have offsets of quarters and halves of an hour, changes by half an
 // hour, at midnight, several times a year and over the date line.
-var ReportZones = []string{
+var Zones = []string{
 	"UTC", "Asia/Kathmandu", "America/St_Johns", "Europe/Berlin", "America/New_York", "Asia/Kolkata",
 	"Australia/Lord_Howe", "America/Havana", "Africa/Casablanca", "Pacific/Apia", "Asia/Beirut",
 	"America/Santiago", "Pacific/Chatham", "America/Asuncion", "Africa/Cairo",
